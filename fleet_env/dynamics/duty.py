@@ -1,0 +1,157 @@
+"""Kernels 1 to 3: who is on duty, who is awake and loading, who serves in which minute of the step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fleet_env.types import BoolArray, FloatArray, IntArray
+from fleet_env.units import MBIT_PER_GB, S_PER_MIN
+
+
+@dataclass(frozen=True, slots=True)
+class DutyFlows:
+    """Minutes of the step per active car, shape (num_active,), float32."""
+
+    on: BoolArray  # on duty at the start of the step
+    cold: BoolArray  # wakes from sleep in this step
+    stopped: BoolArray  # switched off at the start of the step while it served
+    on_min: FloatArray  # on duty and present
+    awake_min: FloatArray  # billed at awake power or more, the tail included
+    serve_from: FloatArray  # minute at which it starts to serve
+    serve_min: FloatArray  # serving
+    cut: BoolArray  # its serving ends inside the step: departure or snooze
+
+
+def cold_start_min(
+    weights_gb: FloatArray, down_mbps: FloatArray, load_min: FloatArray, wake_min: float
+) -> FloatArray:
+    """Minutes from asleep to serving: wake-up, what is left of the download, load from flash.
+
+    Parameters
+    ----------
+    weights_gb : FloatArray, shape (n,)
+        Weights still to fetch over the link at home [GB].
+    down_mbps : FloatArray, shape (n,)
+        Goodput of that link [Mbit/s], > 0 where `weights_gb` > 0.
+    load_min : FloatArray, shape (n,)
+        Flash to memory of the tiers the car will hold [min].
+    wake_min : float
+        Wake-up [min].
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        download_min = weights_gb * (MBIT_PER_GB / S_PER_MIN) / down_mbps
+    return np.where(weights_gb > 0, download_min, 0.0) + load_min + wake_min
+
+
+def play_duty(
+    on: BoolArray,
+    was_on: BoolArray,
+    ready_min: FloatArray,
+    tail_min: FloatArray,
+    cold_min: FloatArray,
+    leave_min: FloatArray,
+    snooze_min: FloatArray,
+    *,
+    step_min: float,
+    full_tail_min: float,
+) -> DutyFlows:
+    """Play one step of wake, load, serve and tail for the active cars.
+
+    `ready_min` and `tail_min` are updated in place to their values at the end of the step.
+
+    Parameters
+    ----------
+    on, was_on : BoolArray, shape (n,)
+        On duty in this step (after projection), and in the step before.
+    ready_min, tail_min : FloatArray, shape (n,)
+        Minutes until ready, minutes of awake tail left.
+    cold_min : FloatArray, shape (n,)
+        Minutes of a cold start of this car now (see `cold_start_min`).
+    leave_min, snooze_min : FloatArray, shape (n,)
+        Minutes from the start of the step to the departure, and to the owner's call-back.
+    step_min, full_tail_min : float
+        Length of the step and of the tail after a switch-off [min].
+    """
+    stopped = was_on & ~on
+    tail_min[stopped] = full_tail_min
+    cold = on & ~was_on & (tail_min <= 0)
+    np.copyto(ready_min, cold_min, where=cold)
+    stay_min = np.minimum(leave_min, snooze_min)
+    np.clip(stay_min, 0.0, step_min, out=stay_min)
+    on_min = stay_min * on
+    serve_from = np.minimum(ready_min, on_min)
+    serve_min = on_min - serve_from
+    served = serve_min > 0
+    cut = served & (on_min < step_min)
+    tail_awake = np.minimum(tail_min, np.clip(leave_min, 0.0, step_min)) * ~on
+    stopped &= ready_min <= 0
+    ready_min -= serve_from
+    ready_min *= on
+    tail_min -= tail_awake
+    tail_min *= ~on
+    return DutyFlows(on, cold, stopped, on_min, on_min + tail_awake, serve_from, serve_min, cut)
+
+
+def fetch_weights(
+    weights_gb: FloatArray, ready_min: FloatArray, down_mbps: FloatArray, load_min: FloatArray
+) -> FloatArray:
+    """Weights left after a step of waking [GB]: what the minutes before loading still have to bring."""
+    still_min = np.maximum(ready_min - load_min, 0.0)
+    return np.minimum(weights_gb, still_min * down_mbps * (S_PER_MIN / MBIT_PER_GB))
+
+
+def serving_profile(
+    cell: IntArray,
+    weight: FloatArray,
+    serve_from: FloatArray,
+    serve_to: FloatArray,
+    *,
+    num_cells: int,
+    num_minutes: int,
+) -> FloatArray:
+    """Serving cars per minute of the step.
+
+    A car that serves in [from, to) counts in minute j with the overlap of that interval and [j, j + 1). The
+    sum is built from its differences: a start at x adds ``1 - frac(x)`` to minute ``floor(x)`` and the
+    rest to the next one; an end takes the same away.
+
+    Parameters
+    ----------
+    cell : IntArray, shape (n,)
+        Row of the result a car adds to (row of the batch x group).
+    weight : FloatArray, shape (n,)
+        What a car counts (its derating factor).
+    serve_from, serve_to : FloatArray, shape (n,)
+        Minutes in [0, num_minutes].
+
+    Returns
+    -------
+    FloatArray, shape (num_cells, num_minutes), float64
+        Sums run in the order of the cars, so they do not depend on the batch.
+    """
+    full = (serve_from <= 0) & (serve_to >= num_minutes)
+    counts = np.bincount(cell, weights=weight * full, minlength=num_cells)
+    profile = np.repeat(counts[:, None], num_minutes, axis=1)
+    partial = np.flatnonzero(~full & (serve_to > serve_from))
+    if partial.size:
+        profile += _ramps(cell[partial], weight[partial], serve_from[partial], num_cells, num_minutes)
+        profile -= _ramps(cell[partial], weight[partial], serve_to[partial], num_cells, num_minutes)
+        np.maximum(profile, 0.0, out=profile)
+    return profile
+
+
+def _ramps(
+    cell: IntArray, weight: FloatArray, at_min: FloatArray, num_cells: int, num_minutes: int
+) -> FloatArray:
+    width = num_minutes + 2
+    minute = at_min.astype(np.intp)
+    rest = (at_min - minute) * weight
+    slot = cell * width + minute
+    size = num_cells * width
+    steps = np.bincount(slot, weights=weight - rest, minlength=size)
+    steps += np.bincount(slot + 1, weights=rest, minlength=size)
+    ramps: FloatArray = np.cumsum(steps.reshape(num_cells, width), axis=1)[:, :num_minutes]
+    return ramps
+
