@@ -1,0 +1,62 @@
+# `make demo` needs python3.11 and make; everything it installs goes into .venv.
+PYTHON ?= python3.11
+VENV ?= .venv
+BIN := $(VENV)/bin
+INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: help demo install test test-slow packaging check lint type layers format bench wheel clean
+
+help:  ## list the targets
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
+
+demo: $(VENV)/.cli  ## the comparison of all rules on 20 days (installs what it needs, no torch)
+	$(BIN)/fleet compare env=suburb
+
+install: $(VENV)/.dev  ## everything, for work on the code
+
+test: $(VENV)/.dev  ## the tests (a few minutes)
+	$(BIN)/python -m pytest -q
+
+test-slow: $(VENV)/.dev  ## the long tests
+	$(BIN)/python -m pytest -q -m slow
+
+packaging: $(VENV)/.dev  ## build the wheel, install it apart, run every verb from an empty folder
+	$(BIN)/python -m pytest -q -m packaging
+
+check: lint type layers  ## style, types, dependency order
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+type: $(VENV)/.dev
+	$(BIN)/mypy
+
+layers: $(VENV)/.dev
+	$(BIN)/lint-imports
+
+format: $(VENV)/.dev  ## rewrite in house style
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(VENV)/.cli  ## steps per second
+	$(BIN)/fleet bench
+
+wheel: $(VENV)/.dev  ## sdist and wheel into dist/
+	$(BIN)/python -m build
+
+clean:  ## remove what was built (not runs/, not .venv)
+	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.cli: pyproject.toml constraints.txt | $(BIN)/python
+	$(INSTALL) -e ".[cli]"
+	@touch $@
+
+# torch first and by its pin: left to the resolver, another build of it may be drawn in
+$(VENV)/.dev: $(VENV)/.cli
+	$(INSTALL) torch
+	$(INSTALL) -e ".[cli,rl,dev]"
+	@touch $@

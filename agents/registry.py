@@ -1,0 +1,82 @@
+"""Policies by name: the one place where tables, configs and the command line look them up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields
+from difflib import get_close_matches
+from typing import Any
+
+from agents.base import Policy
+from agents.heuristics.always_on import AlwaysOn
+from agents.heuristics.cheapest_first import CheapestFirst
+from agents.heuristics.consolidate import Consolidate
+from agents.heuristics.dc_only import DcOnly
+from agents.heuristics.deliberately_bad import DeliberatelyBad
+from agents.heuristics.koopman import Koopman
+from agents.heuristics.longest_stay import LongestStay
+from agents.heuristics.plugged_full_first import PluggedFullFirst
+from agents.heuristics.random_share import RandomShare
+from agents.heuristics.warm_first import WarmFirst
+
+_BUILDERS: dict[str, Callable[..., Policy]] = {
+    rule.name: rule
+    for rule in (
+        DcOnly,
+        AlwaysOn,
+        RandomShare,
+        Koopman,
+        PluggedFullFirst,
+        LongestStay,
+        CheapestFirst,
+        WarmFirst,
+        Consolidate,
+        DeliberatelyBad,
+    )
+}
+
+
+def names() -> tuple[str, ...]:
+    """Names that `make` knows, in the order of the tables: the end of the scale first."""
+    return tuple(_BUILDERS)
+
+
+def make(name: str, **settings: Any) -> Policy:
+    """Build a policy.
+
+    Parameters
+    ----------
+    name : str
+        One of `names()`.
+    **settings
+        Fields of the policy's dataclass; the rest keep their defaults.
+
+    Returns
+    -------
+    Policy
+
+    Raises
+    ------
+    ValueError
+        If the name or a setting is unknown (the nearest known one is given), or a value is out
+        of range.
+    """
+    if name not in _BUILDERS:
+        raise ValueError(_unknown("policy", name, names()))
+    known = setting_names(name)
+    for setting in settings:
+        if setting not in known:
+            raise ValueError(_unknown(f"setting of {name}", setting, known))
+    return _BUILDERS[name](**settings)
+
+
+def setting_names(name: str) -> tuple[str, ...]:
+    """Name the settings of policy `name`; its dataclass fields say their units and sources."""
+    rule: Any = _BUILDERS[name]
+    return tuple(field.name for field in fields(rule) if field.init)
+
+
+def _unknown(kind: str, word: str, known: tuple[str, ...]) -> str:
+    near = get_close_matches(word, known, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return f"unknown {kind} {word!r}: {hint}known: {', '.join(known) or 'none'}"

@@ -1,0 +1,1 @@
+"""Experiments with parked cars as data centres: `fleet compare`, `evaluate`, `study`, `bench`."""

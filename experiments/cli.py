@@ -1,0 +1,140 @@
+"""`fleet <verb>`: hands the command line to the verb, and turns errors into one line."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Iterator
+from importlib import import_module
+
+from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
+from omegaconf.errors import OmegaConfBaseException
+
+from agents import registry
+from experiments.nearest import nearest
+from experiments.schema import ROOTS, VerbError, setting_keys
+
+VERBS = {
+    "compare": "every rule on the same test days: table, CSV and figure",
+    "evaluate": "one policy on the test days: fleet evaluate policy=NAME",
+    "study": "change settings one at a time: fleet study ablation",
+    "bench": "steps per second of this machine",
+}
+WRONG, INTERRUPTED = 2, 130  # exit status
+# the flags Hydra documents
+FLAGS = (
+    *("--help", "-h", "--multirun", "-m", "--run", "-r", "--cfg", "-c", "--resolve", "--package"),
+    *("-p", "--info", "-i", "--version", "--hydra-help", "--config-dir", "-cd"),
+    *("--shell-completion", "-sc"),
+)
+
+
+def usage() -> str:
+    """List the verbs."""
+    verbs = "\n".join(f"  {name:<10}{text}" for name, text in VERBS.items())
+    return (
+        "usage: fleet VERB [group=option] [key=value] [-m]\n\n"
+        f"{verbs}\n\n"
+        "`fleet VERB --help` lists the groups and settings of a verb.\n"
+        "Example: fleet compare env=suburb num_episodes=5 env.num_cars=200"
+    )
+
+
+def main() -> None:
+    """Run the verb named first on the command line.
+
+    Leaves with status 0, with 2 and one line on what is wrong, or with 130 when interrupted.
+    """
+    arguments = sys.argv[1:]
+    if not arguments or arguments[0] in ("--help", "-h", "help"):
+        sys.stdout.write(usage() + "\n")
+        raise SystemExit(0 if arguments else WRONG)
+    try:
+        verb, rest = check(arguments)
+    except ValueError as error:
+        raise SystemExit(_complain(str(error))) from None
+    sys.argv = [f"fleet {verb}", *rest]
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises, instead of printing its own report
+    try:
+        import_module(f"experiments.{verb}").main()
+    except VerbError as stopped:
+        raise SystemExit(_stop(stopped, verb, debug="debug=true" in rest)) from None
+    except Exception as error:  # while the settings are composed
+        raise SystemExit(_complain(explain(error, verb))) from None
+
+
+def _stop(stopped: VerbError, verb: str, *, debug: bool) -> int:
+    reason = stopped.__cause__ or stopped
+    if isinstance(reason, KeyboardInterrupt):
+        folder = os.path.relpath(stopped.folder)
+        _complain(f"interrupted; what is finished stays in {folder}: go on with out={folder}")
+        return INTERRUPTED
+    if debug:
+        raise reason from None
+    return _complain(explain(reason, verb))
+
+
+def _complain(text: str) -> int:
+    sys.stderr.write(f"fleet: {text}\n")
+    return WRONG
+
+
+def check(arguments: list[str]) -> tuple[str, list[str]]:
+    """Split a command line into verb and settings, before Hydra sees it.
+
+    `fleet study NAME` is short for `fleet study study=NAME`.
+
+    Raises
+    ------
+    ValueError
+        If the verb or a flag does not exist; with the nearest one.
+    """
+    verb, *rest = arguments
+    if verb not in VERBS:
+        raise ValueError(f"{verb}: no such verb{nearest(verb, list(VERBS))} ({', '.join(VERBS)})")
+    if verb == "study" and rest and re.fullmatch(r"\w+", rest[0]):
+        rest[0] = f"study={rest[0]}"
+    for argument in rest:
+        flag = argument.partition("=")[0]
+        if flag.startswith("-") and flag not in FLAGS:
+            raise ValueError(f"{flag}: no such option{nearest(flag, list(FLAGS))}")
+    return verb, rest
+
+
+def explain(error: BaseException, verb: str) -> str:
+    """Say in one line what is wrong with a command, with the nearest valid name for a typo."""
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
+        group, _, option = str(error.missing_cfg_file).rpartition("/")
+        known = [name for name in error.options if not name.endswith("_schema")]
+        options = f" ({', '.join(known)})"
+        return f"{group}={option}: no such option{nearest(option, known)}{options}"
+    if isinstance(error, ConfigCompositionException):
+        unknown = re.search(r"Could not override '@?([^']+)'", str(error))
+        if unknown:
+            key = unknown[1]
+            return f"{key}: no such setting of {verb}{nearest(key, list(_keys(verb)))}"
+        if error.__cause__ is not None:
+            return explain(error.__cause__, verb)
+    if isinstance(error, OverrideParseException):
+        return f"{error.override}: not of the form key=value"
+    if isinstance(error, OmegaConfBaseException):
+        return f"{error.full_key}: {_first_line(error)}" if error.full_key else _first_line(error)
+    if isinstance(error, ValueError):
+        return _first_line(error)
+    return f"{type(error).__name__}: {_first_line(error)} (debug=true shows the traceback)"
+
+
+def _keys(verb: str) -> Iterator[str]:
+    yield from setting_keys(ROOTS[verb])
+    if verb == "evaluate":
+        for name in registry.names():
+            yield from (f"policy.options.{key}" for key in registry.setting_names(name))
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,93 @@
+"""`fleet compare`: every rule on the same test days, in one table and one figure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import hydra
+import pandas as pd
+from matplotlib.figure import Figure
+from omegaconf import DictConfig
+
+from experiments import report, schema
+from experiments.plots.compare import plot_money
+from experiments.records import RunFolder, write_atomic, write_csv, write_json
+from experiments.runner import Days, play, policies_or_all, progress
+
+schema.register()
+
+
+@hydra.main(version_base="1.3", config_path=schema.config_dir(), config_name="compare")
+def main(cfg: DictConfig) -> None:
+    """Run the verb with the settings of the command line."""
+    schema.run(cfg, schema.CompareSettings, compare)
+
+
+def compare(settings: schema.CompareSettings, out: Path) -> list[dict[str, Any]]:
+    """Play all policies on the same days; print, write and draw what came out.
+
+    Parameters
+    ----------
+    settings : CompareSettings
+    out : Path
+        Receives results.csv, summary.json, compare.png and manifest.json; a rerun into the same
+        folder plays only the policies that are missing.
+
+    Returns
+    -------
+    list of dict
+        Figures of `experiments.report.summarise`, best policy first.
+    """
+    names = policies_or_all(settings.policies)
+    folder = RunFolder.open(out, "compare", schema.plain(settings))
+    records = play_all(settings, names, folder)
+    write_csv(out / "results.csv", records)
+    rows = report.summarise(records, settings.env, settings.seed)
+    write_json(out / "summary.json", {"env": settings.env.name, "policies": rows})
+    draw(rows, settings.env.name, out / "compare.png")
+    show(rows, settings, out)
+    return rows
+
+
+def play_all(
+    settings: schema.CompareSettings, names: Sequence[str], folder: RunFolder
+) -> pd.DataFrame:
+    """Play every policy that has no record yet, and return the records of all."""
+    days = days_of(settings)
+    frames = []
+    with progress(f"{settings.env.name}:", len(names)) as begin:
+        for name in names:
+            done = begin(name)
+            frames.append(folder.get(name, partial(play, settings.env, name, days, settings.seed)))
+            done()
+    return pd.concat(frames, ignore_index=True)
+
+
+def days_of(settings: schema.RunSettings) -> Days:
+    """Scenarios that the settings ask for."""
+    return Days(settings.split, settings.first_episode, settings.num_episodes, settings.num_envs)
+
+
+def draw(rows: Sequence[dict[str, Any]], env: str, file: Path) -> None:
+    """Draw the comparison into a PNG file."""
+    figure = Figure(figsize=(9, 1.6 + 0.45 * len(rows)), layout="constrained")
+    plot_money(figure.add_subplot(), rows)
+    figure.suptitle(f"{env}: {rows[0]['episodes']} days per policy", x=0.01, ha="left")
+    write_atomic(file, lambda path: figure.savefig(path, dpi=150, format="png"))
+
+
+def show(rows: Sequence[dict[str, Any]], settings: schema.RunSettings, out: Path) -> None:
+    """Print the tables and where the files lie."""
+    console = report.console()
+    title = f"{settings.env.name}: {settings.num_episodes} {settings.split} days"
+    console.print(report.table(rows, report.MONEY, f"{title}, money", report.MONEY_NOTE))
+    console.print(report.table(rows, report.SERVICE, f"{title}, service", report.SERVICE_NOTE))
+    console.print(report.table(rows, report.ENERGY, f"{title}, energy", report.ENERGY_NOTE))
+    console.print(f"results: {out}", soft_wrap=True, highlight=False)
+
+
+if __name__ == "__main__":
+    main()

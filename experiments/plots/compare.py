@@ -1,0 +1,80 @@
+"""Figure of a comparison: what each policy earns and what it is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from fleet_env.metrics import REWARD_TERMS
+
+# Okabe & Ito's palette, readable with colour-vision deficiencies
+COLOURS = {
+    "avoided": "#009E73",
+    "energy": "#E69F00",
+    "wear": "#CC79A7",
+    "owner": "#56B4E9",
+    "data": "#F0E442",
+    "slo": "#D55E00",
+}
+LABELS = {
+    "avoided": "data-centre cost avoided",
+    "energy": "electricity",
+    "wear": "battery wear",
+    "owner": "owners",
+    "data": "cellular data",
+    "slo": "late and lost",
+}
+
+
+def plot_money(ax: Axes, rows: Sequence[dict[str, Any]]) -> Axes:
+    """Draw the money of each policy, stacked by term, with net and interval; best on top.
+
+    Parameters
+    ----------
+    ax : Axes
+    rows : sequence of dict
+        Figures of `experiments.report.summarise`.
+
+    Returns
+    -------
+    Axes
+    """
+    order = sorted(rows, key=lambda row: row["usd"])
+    y = np.arange(len(order))
+    _stack(ax, y, order)
+    point, low, high = (np.array([row[k] for row in order]) for k in ("usd", "usd_low", "usd_high"))
+    spread = np.clip([point - low, high - point], 0.0, None)
+    ax.errorbar(
+        point,
+        y,
+        xerr=spread,
+        fmt="D",
+        color="black",
+        mec="white",
+        ms=7,
+        capsize=3,
+        label="net, 95 % interval",
+    )
+    for height, value in zip(y, point, strict=True):
+        ax.annotate(f" {value:+.2f}", (1.0, height), xycoords=ax.get_yaxis_transform(), va="center")
+    ax.axvline(0.0, color="black", lw=0.8)
+    ax.set_yticks(y, labels=[row["policy"] for row in order])
+    ax.set_xlabel("USD per car-month against the data centre alone (interquartile mean over days)")
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.legend(frameon=False, ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1.0), fontsize=8)
+    return ax
+
+
+def _stack(ax: Axes, y: np.ndarray[Any, Any], order: Sequence[dict[str, Any]]) -> None:
+    ends = {True: np.zeros(len(order)), False: np.zeros(len(order))}  # right and left end so far
+    for term in REWARD_TERMS:
+        money = np.array([row[f"usd/{term}"] for row in order])
+        if not money.any():
+            continue
+        start = np.where(money >= 0, ends[True], ends[False])
+        ax.barh(y, money, left=start, color=COLOURS[term], height=0.6, label=LABELS[term])
+        for gain in (True, False):
+            ends[gain] += np.where((money >= 0) == gain, money, 0.0)

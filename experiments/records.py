@@ -1,0 +1,172 @@
+"""Where results lie: one row per policy and scenario, written whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+VERSIONS_OF = ("fleet-env", "numpy", "gymnasium", "scipy", "pandas", "hydra-core")
+
+
+def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` fill a temporary file, then move it to `path`: no reader sees half a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{os.getpid()}.{path.name}")
+    try:
+        write(temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_csv(path: Path, frame: pd.DataFrame) -> None:
+    """Write a frame; floats keep every digit."""
+    write_atomic(path, lambda file: frame.to_csv(file, index=False))
+
+
+def read_csv(path: Path) -> pd.DataFrame:
+    """Read what `write_csv` wrote, bit for bit."""
+    return pd.read_csv(path, float_precision="round_trip")
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write sorted, indented JSON."""
+    text = json.dumps(content, indent=1, sort_keys=True) + "\n"
+    write_atomic(path, lambda file: file.write_text(text, "utf-8"))
+
+
+def digest(content: Any) -> str:
+    """Hash of anything JSON can hold, independent of the order of keys (16 hex digits)."""
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+def code_digest() -> str:
+    """Hash of all source and table files of `fleet_env` and `agents`.
+
+    Two runs with this hash and the configuration in common give the same records.
+    """
+    total = hashlib.sha256()
+    for package in ("fleet_env", "agents"):
+        spec = find_spec(package)
+        for folder in sorted(spec.submodule_search_locations or []) if spec else []:
+            for file in sorted(Path(folder).rglob("*")):
+                if file.suffix in (".py", ".csv", ".json"):
+                    total.update(file.relative_to(folder).as_posix().encode() + file.read_bytes())
+    return total.hexdigest()[:16]
+
+
+def _git(*arguments: str) -> str:
+    root = Path(__file__).resolve().parent.parent
+    if not (root / ".git").exists():  # installed, perhaps inside somebody else's repository
+        return ""
+    command = ["git", "-C", str(root), *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout.strip()
+
+
+def _version(distribution: str) -> str:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return ""
+
+
+def manifest(verb: str, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Describe a run: what was asked, of which code, on which machine."""
+    return {
+        "verb": verb,
+        "config": config,
+        "config_hash": digest(config),
+        "code_hash": code_digest(),
+        "git_commit": _git("rev-parse", "HEAD"),
+        "git_dirty": bool(_git("status", "--porcelain")),
+        "versions": {name: _version(name) for name in VERSIONS_OF},
+        "python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        "arguments": sys.argv[1:],
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """The folder of one run; finished parts stay, so that a rerun only does what is missing."""
+
+    path: Path
+
+    @classmethod
+    def open(cls, path: Path, verb: str, config: Mapping[str, Any]) -> RunFolder:
+        """Start a run in a new folder or go on with the same run in an old one.
+
+        Parameters
+        ----------
+        path : Path
+        verb : str
+        config : mapping
+            Everything the results depend on, as plain JSON data.
+
+        Raises
+        ------
+        ValueError
+            If the folder holds a run of another verb, configuration or code.
+        """
+        now = manifest(verb, config)
+        file = path / "manifest.json"
+        if file.is_file():
+            before = json.loads(file.read_text("utf-8"))
+            different = list(_differences(before, now))
+            if different:
+                raise ValueError(
+                    f"{path} holds another run: {'; '.join(different)}; choose another out="
+                )
+        else:
+            write_json(file, now)
+        return cls(path)
+
+    def part(self, name: str) -> Path:
+        """Return the file of one finished part, for instance of one policy."""
+        return self.path / "records" / f"{name}.csv"
+
+    def get(self, name: str, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+        """Read the part if an earlier run finished it, else make and keep it."""
+        file = self.part(name)
+        if not file.is_file():
+            write_csv(file, make())
+        return read_csv(file)
+
+
+def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    if before["verb"] != now["verb"]:
+        yield f"verb was {before['verb']}"
+    old, new = dict(flat(before["config"])), dict(flat(now["config"]))
+    for key in sorted(old.keys() | new.keys()):
+        if old.get(key) != new.get(key):
+            yield f"{key} was {old.get(key)!r}, is {new.get(key)!r}"
+    if before["code_hash"] != now["code_hash"]:
+        yield "the code of fleet_env or agents has changed since"
+
+
+def flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the leaves of nested mappings with their dotted keys."""
+    for key, value in tree.items():
+        if isinstance(value, Mapping) and value:
+            yield from flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

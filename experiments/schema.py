@@ -1,0 +1,236 @@
+"""The border to Hydra: typed settings of every verb, and the checks Hydra does not make."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar, cast, get_type_hints
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import MISSING, DictConfig, OmegaConf
+
+from agents import registry
+from experiments.nearest import nearest
+from fleet_env.config import SPLITS, EnvConfig
+
+Settings = TypeVar("Settings")
+
+
+@dataclass
+class PolicySettings:
+    """One option of the group `policy`."""
+
+    name: str = MISSING  # a name of agents.registry
+    options: dict[str, Any] = field(default_factory=dict)  # keyword arguments of the policy
+
+
+@dataclass
+class RunSettings:
+    """What all verbs that play episodes share."""
+
+    env: EnvConfig = MISSING
+    split: str = "test"  # train | validation | test
+    num_episodes: int = 20  # scenarios of the split
+    first_episode: int = 0  # number of the first one
+    num_envs: int = 20  # scenarios played side by side
+    seed: int = 0  # of random policies and of the bootstrap; scenarios have their own numbers
+    out: str = MISSING  # folder of the run
+    debug: bool = False  # traceback instead of a one-line error
+
+    def __post_init__(self) -> None:
+        if self.split not in SPLITS:
+            raise ValueError(f"split={self.split!r}: expected one of {', '.join(SPLITS)}")
+        for name in ("num_episodes", "num_envs"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)}: expected 1 or more")
+        if self.first_episode < 0:
+            raise ValueError(f"first_episode={self.first_episode}: expected 0 or more")
+        if self.env.observation != "cars":
+            raise ValueError("env.observation='fleet': expected cars, which policies choose from")
+
+
+@dataclass
+class CompareSettings(RunSettings):
+    """Root of `conf/compare.yaml`."""
+
+    policies: list[str] = field(default_factory=list)  # none named: all registered
+
+
+@dataclass
+class EvaluateSettings(RunSettings):
+    """Root of `conf/evaluate.yaml`."""
+
+    policy: PolicySettings = MISSING
+    record: bool = False  # also write steps.csv, one row per step and scenario
+
+
+@dataclass
+class VariantSettings:
+    """A named change of the card."""
+
+    overrides: list[str] = MISSING  # key=value below `env`
+    note: str = ""  # what the change takes away
+
+
+@dataclass
+class StudyTable:
+    """One option of the group `study`."""
+
+    name: str = MISSING
+    variants: dict[str, VariantSettings] = field(default_factory=dict)
+
+
+@dataclass
+class StudySettings(RunSettings):
+    """Root of `conf/study.yaml`."""
+
+    study: StudyTable = MISSING
+    policies: list[str] = field(default_factory=list)  # none named: all registered
+    only: list[str] = field(default_factory=list)  # variants to run; none named: all
+
+
+@dataclass
+class BenchSettings:
+    """Root of `conf/bench.yaml`."""
+
+    env: EnvConfig = MISSING
+    sizes: list[str] = MISSING  # ENVSxCARS
+    repeats: int = 5  # the median is reported
+    num_steps: int = 96  # timed steps per repeat, at most an episode
+    copy_mb: int = 256  # size of the array of the memory-copy yardstick
+    seed: int = 0
+    out: str = MISSING
+    debug: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("repeats", "num_steps", "copy_mb"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)}: expected 1 or more")
+
+
+ROOTS: dict[str, type] = {
+    "compare": CompareSettings,
+    "evaluate": EvaluateSettings,
+    "study": StudySettings,
+    "bench": BenchSettings,
+}
+
+
+def register() -> None:
+    """Make the schemas known to Hydra; the YAML files extend them by name."""
+    store = ConfigStore.instance()
+    for verb, root in ROOTS.items():
+        store.store(name=f"{verb}_schema", node=root)
+    store.store(group="env", name="env_schema", node=EnvConfig)
+    store.store(group="study", name="study_schema", node=StudyTable)
+    for name in registry.names():
+        store.store(group="policy", name=name, node=_policy_option(name))
+
+
+def _policy_option(name: str) -> PolicySettings:
+    """Build the option of the group `policy` from the policy itself: its defaults stand once."""
+    policy = registry.make(name)
+    options = {key: getattr(policy, key) for key in registry.setting_names(name)}
+    return PolicySettings(name, options)
+
+
+def config_dir() -> str:
+    """Folder of the YAML files: inside the package in a wheel, beside it in a checkout."""
+    here = Path(__file__).resolve().parent
+    for candidate in (here / "conf", here.parent / "conf"):
+        if (candidate / "compare.yaml").is_file():
+            return str(candidate)
+    raise FileNotFoundError(f"no conf/compare.yaml inside or beside {here}")
+
+
+class VerbError(SystemExit):
+    """A verb stopped early; the reason is the cause, the run's folder the attribute.
+
+    Hydra reports an `Exception` of a job on its own, in several lines; this one it lets pass.
+    """
+
+    def __init__(self, reason: BaseException, folder: Path) -> None:
+        super().__init__(str(reason) or type(reason).__name__)
+        self.folder = folder
+
+
+def run(cfg: DictConfig, root: type[Settings], verb: Callable[[Settings, Path], object]) -> None:
+    """Call a verb with typed settings and the folder of the run: the border, and all of it.
+
+    Raises
+    ------
+    VerbError
+        From whatever went wrong; a folder that is still empty is removed.
+    """
+    out = Path(HydraConfig.get().runtime.output_dir)
+    try:
+        verb(typed(cfg, root), out)
+    except (Exception, KeyboardInterrupt) as reason:
+        if not any(out.iterdir()):
+            out.rmdir()
+        raise VerbError(reason, out) from reason
+
+
+def typed(cfg: DictConfig, root: type[Settings]) -> Settings:
+    """Turn composed settings into their dataclasses; unknown keys are errors.
+
+    Hydra itself rejects `key=1` for an unknown key, but lets `+key=1` through and drops it.
+
+    Raises
+    ------
+    ValueError
+        With the nearest valid key if a key is unknown; with the range if a value is outside it.
+    """
+    for key in _unknown(OmegaConf.to_container(cfg), root):
+        raise ValueError(f"{key}: no such setting{nearest(key, setting_keys(root))}")
+    settings = OmegaConf.to_object(cfg)
+    if not isinstance(settings, root):
+        raise TypeError(f"settings of type {type(settings).__name__}: expected {root.__name__}")
+    return settings
+
+
+def plain(settings: Any, *, without: tuple[str, ...] = ("out", "debug")) -> dict[str, Any]:
+    """Turn typed settings into JSON data, without what does not touch results."""
+    content = dataclasses.asdict(settings)
+    return {key: value for key, value in content.items() if key not in without}
+
+
+def changed(config: EnvConfig, overrides: list[str]) -> EnvConfig:
+    """Copy a card with settings changed, each written `key=value`.
+
+    Raises
+    ------
+    ValueError
+        If a key is unknown or a value does not fit.
+    """
+    base = OmegaConf.structured(config)
+    for override in overrides:
+        key = override.partition("=")[0]
+        if key not in set(setting_keys(EnvConfig)):
+            raise ValueError(f"env.{key}: no such setting{nearest(key, setting_keys(EnvConfig))}")
+    merged = OmegaConf.merge(base, OmegaConf.from_dotlist(overrides))
+    return cast("EnvConfig", OmegaConf.to_object(merged))
+
+
+def setting_keys(root: type, prefix: str = "") -> Iterator[str]:
+    """Yield the dotted key of every setting below a dataclass."""
+    for name, hint in get_type_hints(root).items():
+        yield f"{prefix}{name}"
+        if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+            yield from setting_keys(hint, f"{prefix}{name}.")
+
+
+def _unknown(content: Any, node: Any, prefix: str = "") -> Iterator[str]:
+    if not (dataclasses.is_dataclass(node) and isinstance(node, type)):
+        return  # leaf, list or free mapping
+    if not isinstance(content, Mapping):
+        return  # missing as a whole: OmegaConf says so
+    hints = get_type_hints(node)
+    for key, value in content.items():
+        if key not in hints:
+            yield f"{prefix}{key}"
+        else:
+            yield from _unknown(value, hints[key], f"{prefix}{key}.")

@@ -1,0 +1,160 @@
+"""`fleet study NAME`: a table of changed settings, and what each does to every rule's money."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import hydra
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from omegaconf import DictConfig
+
+from experiments import report, schema
+from experiments.compare import days_of
+from experiments.nearest import nearest
+from experiments.plots.study import plot_changes
+from experiments.records import RunFolder, write_atomic, write_csv, write_json
+from experiments.runner import play, policies_or_all, progress
+from experiments.stats import Interval, mean, paired
+from fleet_env.config import EnvConfig
+
+BASE = "base"
+
+schema.register()
+
+
+@hydra.main(version_base="1.3", config_path=schema.config_dir(), config_name="study")
+def main(cfg: DictConfig) -> None:
+    """Run the verb with the settings of the command line."""
+    schema.run(cfg, schema.StudySettings, study)
+
+
+def study(settings: schema.StudySettings, out: Path) -> pd.DataFrame:
+    """Play every policy on the card and on every variant of it; print and write the changes.
+
+    Parameters
+    ----------
+    settings : StudySettings
+    out : Path
+        Receives results.csv (all records), changes.csv, summary.json, changes.png and
+        manifest.json; a rerun into the same folder plays only what is missing.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per variant and policy: `base` (USD per car-month of the card itself), `change`
+        (variant minus base, mean over the same days), `low`, `high` (95 %). The mean, not the
+        interquartile mean: what acts on rare days, such as a shortfall, counts in full.
+    """
+    cards = variants(settings)
+    policies = policies_or_all(settings.policies)
+    folder = RunFolder.open(out, "study", schema.plain(settings))
+    records = _play_all(settings, cards, policies, folder)
+    write_csv(out / "results.csv", records)
+    changes = compute_changes(records, settings.seed)
+    write_csv(out / "changes.csv", changes)
+    write_json(out / "summary.json", _summary(settings, changes))
+    moving = changes[changes["policy"] != report.REFERENCE]  # 0 by construction, on every card
+    _draw(moving, settings, out / "changes.png")
+    _show(moving, settings, out)
+    return changes
+
+
+def variants(settings: schema.StudySettings) -> dict[str, EnvConfig]:
+    """Cards of the study by name, the unchanged one first.
+
+    Raises
+    ------
+    ValueError
+        If `only` names an unknown variant or a variant changes an unknown setting.
+    """
+    table = settings.study.variants
+    for name in settings.only:
+        if name not in table:
+            raise ValueError(f"only={name}: no such variant{nearest(name, table)}")
+    names = settings.only or list(table)
+    changed = {name: schema.changed(settings.env, table[name].overrides) for name in names}
+    return {BASE: settings.env, **changed}
+
+
+def _play_all(
+    settings: schema.StudySettings,
+    cards: dict[str, EnvConfig],
+    policies: Sequence[str],
+    folder: RunFolder,
+) -> pd.DataFrame:
+    days = days_of(settings)
+    frames = []
+    with progress(f"{settings.study.name}:", len(cards) * len(policies)) as begin:
+        for variant, card in cards.items():
+            for policy in policies:
+                done = begin(f"{variant} {policy}")
+                make = partial(play, card, policy, days, settings.seed)
+                part = folder.get(f"{variant}/{policy}", make)
+                frames.append(part.assign(variant=variant))
+                done()
+    return pd.concat(frames, ignore_index=True)
+
+
+def compute_changes(records: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """Compare each variant with the card itself, policy by policy, paired by day."""
+    return pd.DataFrame(list(_changes(records, seed)))
+
+
+def _changes(records: pd.DataFrame, seed: int) -> Iterator[dict[str, Any]]:
+    parts = {
+        key: part.sort_values("scenario")
+        for key, part in records.groupby(["variant", "policy"], sort=False)
+    }
+    for (variant, policy), part in parts.items():
+        if variant != BASE:
+            base = report.usd_per_car_month(parts[BASE, policy])
+            now = report.usd_per_car_month(part)
+            change = paired(now, base, np.random.default_rng(seed), statistic=mean)
+            row = {"variant": variant, "policy": policy, "base": float(base.mean())}
+            yield row | {"change": change.point, "low": change.low, "high": change.high}
+
+
+def _summary(settings: schema.StudySettings, changes: pd.DataFrame) -> dict[str, Any]:
+    notes = {name: entry.note for name, entry in settings.study.variants.items()}
+    moved = changes[(changes["low"] > 0) | (changes["high"] < 0)]["variant"].unique()
+    still = [name for name in changes["variant"].unique() if name not in moved]
+    head = {"study": settings.study.name, "env": settings.env.name, "notes": notes}
+    return {**head, "changes_no_policy": still, "changes": changes.to_dict("records")}
+
+
+def _draw(changes: pd.DataFrame, settings: schema.StudySettings, file: Path) -> None:
+    size = (3.5 + 0.8 * changes["policy"].nunique(), 2.0 + 0.32 * changes["variant"].nunique())
+    figure = Figure(figsize=size, layout="constrained")
+    plot_changes(figure.add_subplot(), changes)
+    figure.suptitle(f"{settings.study.name} of {settings.env.name}", x=0.01, ha="left")
+    write_atomic(file, lambda path: figure.savefig(path, dpi=150, format="png"))
+
+
+def _show(changes: pd.DataFrame, settings: schema.StudySettings, out: Path) -> None:
+    note = "mean over days, variant minus base; *: paired 95 % interval excludes 0"
+    title = f"{settings.study.name} of {settings.env.name}: change of USD per car-month"
+    table = report.new_table(title, note)
+    table.add_column("variant", no_wrap=True)
+    policies = list(changes["policy"].unique())
+    for policy in policies:
+        table.add_column(policy.replace("_", " "), justify="right")
+    for variant, part in changes.groupby("variant", sort=False):
+        cells = part.set_index("policy").loc[policies]
+        table.add_row(str(variant), *(_cell(row) for row in cells.itertuples()))
+    console = report.console()
+    console.print(table)
+    console.print(f"results: {out}", soft_wrap=True, highlight=False)
+
+
+def _cell(row: Any) -> str:
+    mark = "*" if Interval(row.low, row.change, row.high).excludes_zero else " "
+    return f"{row.change:+.3f}{mark}"
+
+
+if __name__ == "__main__":
+    main()

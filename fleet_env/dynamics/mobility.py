@@ -1,0 +1,286 @@
+"""Where cars are, whether they are plugged and how their no-compute twin fares: two kernels.
+
+A car is a semi-Markov chain over home, work, other and driving. All that is random about a stay and
+the trip after it is drawn once, on arrival, from tables fitted to measured sessions
+(`experiments/tables_mobility.py`). Nothing here reads what compute changes, so the tape of places,
+plugs and trips is the same under every policy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from fleet_env import draws
+from fleet_env.config import FleetConfig
+from fleet_env.data import read_table
+from fleet_env.types import (
+    DRIVING,
+    HOME,
+    LINK_NONE,
+    OTHER,
+    WORK,
+    BoolArray,
+    FleetParams,
+    FleetState,
+    FloatArray,
+    IntArray,
+    KeyArray,
+)
+from fleet_env.units import DAYS_PER_MONTH, HOURS_PER_DAY, W_PER_KW
+
+LOW_SOC = 0.05  # no trip may end below it (model.md 2.10)
+PUBLIC_SOC = 0.60  # public fast charging goes up to here (model.md 2.10)
+PUBLIC_ETA = 0.92  # grid to battery (model.md 2.10)
+MAX_TRIP_SHARE = (
+    0.54  # of the pack: longer trips charge on the way; keeps PUBLIC_SOC - trip > LOW_SOC
+)
+KWH_PER_KM = 0.175  # domain 3
+NEED_DAYS = (
+    2.0  # plug in by need when less than this many days of driving are left; domain 3 (1.5 x)
+)
+MEAN_KM_PER_DAY = 48.0  # domain 3
+WORK_PLUG_PROBABILITY = 0.50  # of a stay at a workplace with a charger; est
+SOC_SLOPE = 1.0  # plug-in probability falls by this share from soc 0 to 1 around MID_SOC; est
+MID_SOC = 0.65  # where the slope has no effect; about the mean soc at arrival
+
+NUM_DRAWS = 6  # of one arrival: stay, plug, destination, trip, stated departure, snooze
+
+
+def twin_soc(
+    state: FleetState,
+    params: FleetParams,
+    tables: MobilityTables,
+    t_h: float | FloatArray,
+    idx: IntArray | None = None,
+    *,
+    out: FloatArray | None = None,
+) -> FloatArray:
+    """State of charge of the no-compute twins at a time, in closed form.
+
+    `ref + rate (t - ref_h)` within 0 and the charge limit (or `ref`, if that is above the limit),
+    with `rate` the EVSE's DC power when plugged, the standby drain when parked unplugged and 0 on
+    the road (model.md 1).
+
+    Parameters
+    ----------
+    t_h : float or FloatArray, shape (len(idx),)
+        Time [h since episode start], not before the cars' last events.
+    idx : IntArray, optional
+        Cars asked for; all if None.
+    out : FloatArray, optional
+        Written and returned, float32.
+
+    Returns
+    -------
+    FloatArray, shape (len(idx),) or (num_envs * num_cars,)
+    """
+    pick = slice(None) if idx is None else idx
+    place, plugged, ref = state.place[pick], state.plugged[pick], state.twin_ref[pick]
+    evse = np.where(place == HOME, params.home_evse[pick], params.work_evse[pick])
+    kw = np.where(plugged, tables.evse_dc_kw[evse], np.float32(-tables.standby_kw))
+    kw *= place != DRIVING
+    kw /= params.pack_kwh[pick]
+    kw *= t_h - state.ref_h[pick]
+    soc = np.add(ref, kw, out=out)
+    np.minimum(soc, np.maximum(params.charge_limit[pick], ref), out=soc)
+    return np.maximum(soc, 0.0, out=soc)
+
+
+def depart(
+    state: FleetState, params: FleetParams, tables: MobilityTables, idx: IntArray
+) -> tuple[FloatArray, FloatArray]:
+    """Send parked cars on the trip drawn at their arrival; only the tape is written.
+
+    A trip that would take the twin below `LOW_SOC` is preceded by public fast charging to
+    `PUBLIC_SOC`. The event time moves to the arrival.
+
+    Parameters
+    ----------
+    idx : IntArray, shape (n,)
+        Cars whose `event_h` has come, each once.
+
+    Returns
+    -------
+    twin : FloatArray, shape (n,)
+        Soc of the twins at the departure, before any public charging.
+    public_kwh : FloatArray, shape (n,)
+        What the twins bought on the way [kWh at the public charger's meter].
+    """
+    t_h = state.event_h[idx]
+    twin = twin_soc(state, params, tables, t_h, idx)
+    pack_kwh = params.pack_kwh[idx]
+    after, public_kwh = spend_trip(twin, state.trip_kwh[idx], pack_kwh)
+    state.twin_ref[idx] = after
+    state.ref_h[idx] = t_h
+    state.event_h[idx] = t_h + state.trip_h[idx]
+    state.place[idx] = DRIVING
+    state.plugged[idx] = False
+    state.session_ok[idx] = False
+    state.parked_h[idx] = np.inf  # no stay: no time since arrival, nothing stated, no call-back
+    state.stated_h[idx] = -np.inf
+    state.snooze_h[idx] = np.inf
+    return twin, public_kwh
+
+
+def spend_trip(
+    soc: FloatArray, trip_kwh: FloatArray, pack_kwh: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Soc after a trip, and the kWh bought at a public charger before it; for car and twin alike."""
+    used = trip_kwh / pack_kwh
+    low = soc - used < LOW_SOC
+    public_kwh = np.where(low, (PUBLIC_SOC - soc) * (pack_kwh / PUBLIC_ETA), np.float32(0.0))
+    after = np.where(low, np.float32(PUBLIC_SOC), soc)
+    after -= used
+    return after, public_kwh
+
+
+def arrive(
+    state: FleetState,
+    params: FleetParams,
+    tables: MobilityTables,
+    keys: KeyArray,
+    idx: IntArray,
+    *,
+    clock_h_row: FloatArray,
+    weekday_row: IntArray,
+    num_cars: int,
+    fits: BoolArray,
+) -> None:
+    """Park driving cars at their destination and draw the stay and the trip after it.
+
+    Stay, plug, next place, trip, stated departure and snooze come from one call of the
+    counter-based generator, keyed by car and arrival number. Only the tape is written.
+
+    Parameters
+    ----------
+    keys : KeyArray, shape (num_envs * num_cars,)
+        Car keys of `Stream.ARRIVAL`.
+    idx : IntArray, shape (n,)
+        Driving cars whose `event_h` has come, each once.
+    clock_h_row, weekday_row : shape (num_envs,)
+        Local clock [h] and weekday (0 = Monday) at the start of the episode.
+    fits : BoolArray, shape (number of accelerators in use,)
+        Whether an accelerator holds at least one model tier.
+    """
+    t_h = state.event_h[idx]
+    place = state.next_place[idx]
+    u = draws.uniform(keys[idx], state.event_no[idx], NUM_DRAWS)
+    week_h = (weekday_row * 24 + clock_h_row)[idx // num_cars]
+    band = _band(tables, t_h, week_h)
+    plugged = _plug(state, params, tables, idx, place, band, u[1])
+    stay_h = _stay(tables, place, plugged, band, u[0])
+    event_h = t_h + stay_h
+    _next_trip(state, params, tables, idx, place, _band(tables, event_h, week_h), u)
+    state.stated_h[idx] = event_h - _stated_error(tables, stay_h, u[4])
+    state.snooze_h[idx] = _snooze(tables, t_h, event_h, u[5])
+    state.place[idx] = place
+    state.plugged[idx] = plugged
+    state.session_ok[idx] = session_ok(params, place, plugged, fits, idx)
+    state.parked_h[idx] = t_h
+    state.ref_h[idx] = t_h
+    state.event_h[idx] = event_h
+    state.event_no[idx] += 1
+
+
+def session_ok(
+    params: FleetParams, place: IntArray, plugged: BoolArray, fits: BoolArray, idx: IntArray | slice
+) -> BoolArray:
+    """Whether a stay lets the car compute.
+
+    It does when parked at home or work, with a link there, plugged or free to use the pack, and
+    with an accelerator that holds at least one model tier (`fits`, by accelerator in use).
+    """
+    link = np.where(place == HOME, params.home_link[idx], params.work_link[idx])
+    ok = plugged | params.unplugged_ok[idx]
+    ok &= link != LINK_NONE
+    ok &= place < OTHER
+    ok &= fits[params.accelerator[idx]]
+    return ok
+
+
+def _band(tables: MobilityTables, t_h: FloatArray, week_h: FloatArray) -> IntArray:
+    hour = (t_h + week_h).astype(np.intp)
+    hour %= HOURS_PER_WEEK
+    return tables.band[hour]
+
+
+def _plug(
+    state: FleetState,
+    params: FleetParams,
+    tables: MobilityTables,
+    idx: IntArray,
+    place: IntArray,
+    band: IntArray,
+    u: FloatArray,
+) -> BoolArray:
+    """Plug in by habit (owner, hour, soc) or by need (less than `NEED_DAYS` of driving left)."""
+    soc = state.twin_ref[idx]  # nothing drains on the road
+    evse = np.where(place == HOME, params.home_evse[idx], params.work_evse[idx])
+    atom = (params.habit[idx] * HABIT_ATOMS).astype(np.intp)
+    chance = np.where(place == HOME, tables.habit[atom], np.float32(1.0))
+    chance *= tables.plug_factor[place.astype(np.intp) * NUM_BANDS + band]
+    chance *= np.float32(1.0 + SOC_SLOPE * MID_SOC) - np.float32(SOC_SLOPE) * soc
+    need_kwh = np.float32(NEED_DAYS * MEAN_KM_PER_DAY * KWH_PER_KM) * params.drive[idx]
+    plugged = u < chance
+    plugged |= soc * params.pack_kwh[idx] < need_kwh
+    plugged &= tables.evse_dc_kw[evse] > 0
+    plugged &= place != OTHER
+    return plugged
+
+
+def _stay(
+    tables: MobilityTables, place: IntArray, plugged: BoolArray, band: IntArray, u: FloatArray
+) -> FloatArray:
+    kind = place.astype(np.intp)
+    kind[plugged & (place == HOME)] = HOME_PLUGGED
+    kind *= NUM_BANDS
+    kind += band
+    kind *= DWELL_ATOMS
+    kind += (u * DWELL_ATOMS).astype(np.intp)
+    return tables.dwell_h[kind]
+
+
+def _next_trip(
+    state: FleetState,
+    params: FleetParams,
+    tables: MobilityTables,
+    idx: IntArray,
+    place: IntArray,
+    band: IntArray,
+    u: FloatArray,
+) -> None:
+    row = place.astype(np.intp) * 2
+    row += params.worker[idx]
+    row *= NUM_BANDS
+    row += band
+    row *= DEST_ATOMS
+    row += (u[2] * DEST_ATOMS).astype(np.intp)
+    state.next_place[idx] = tables.destination[row]
+    trip = (u[3] * len(tables.trip_km)).astype(np.intp)
+    drive = params.drive[idx]
+    kwh = tables.trip_km[trip] * drive
+    kwh *= KWH_PER_KM
+    state.trip_kwh[idx] = np.minimum(kwh, MAX_TRIP_SHARE * params.pack_kwh[idx])
+    # a car that drives far drives fast: time grows with the square root of distance
+    state.trip_h[idx] = tables.trip_h[trip] * np.sqrt(drive)
+
+
+def _stated_error(tables: MobilityTables, stay_h: FloatArray, u: FloatArray) -> FloatArray:
+    """Actual minus stated departure [h], at most the stay."""
+    bins = np.minimum(stay_h * STATED_PER_H, STATED_BINS - 1).astype(np.intp)
+    atom = tables.stated_share[bins] * u
+    atom *= STATED_ATOMS
+    return tables.stated_error_h[atom.astype(np.intp)]
+
+
+def _snooze(
+    tables: MobilityTables, t_h: FloatArray, event_h: FloatArray, u: FloatArray
+) -> FloatArray:
+    """First call-back of the owner in the stay, else inf; the rate is small, so `u / rate` does."""
+    if tables.snooze_per_h == 0.0:
+        return np.full_like(t_h, np.inf)
+    when = t_h + u / np.float32(tables.snooze_per_h)
+    return np.where(when < event_h, when, np.float32(np.inf))

@@ -1,0 +1,113 @@
+"""One fleet as a Gymnasium environment: a batch of one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fleet_env.config import EnvConfig
+from fleet_env.observations import CAR_FIELDS, FLEET_FIELDS, field_docs
+from fleet_env.vector_env import FleetVectorEnv, Info, Obs
+
+
+class FleetEnv(gym.Env[Obs, NDArray[np.int8]]):
+    """A fleet of parked electric cars that can serve AI inference.
+
+    ## Description
+    Every 15 minutes the agent decides which cars are on duty. A car on duty wakes, loads its models and serves
+    requests that a data centre would else be paid for; it draws energy at the retail price, ages its pack and may leave
+    its owner short. The reward is what the fleet saves, in USD. An episode is a day from noon to noon (a setting).
+
+    ## Action Space
+    `MultiBinary(num_cars)`: 1 = on duty. Bits of cars that may not compute (see `mask`) are refused and counted.
+
+    ## Observation Space
+    `Dict(cars=Box(num_cars, F), fleet=Box(G,), mask=MultiBinary(num_cars))`, or with ``observation="fleet"`` the
+    fleet vector alone. All float32, in the units below.
+
+    Fields of `cars`::
+
+    {car_fields}
+
+    Fields of `fleet`::
+
+    {fleet_fields}
+
+    ## Rewards
+    USD per step: `avoided` data-centre cost of requests completed in cars within their SLO or deadline, minus
+    `energy`, `wear`, `owner`, `data` and `slo`, each in ``info["reward/<term>"]``. Never using a car scores exactly 0.
+
+    ## Starting State
+    Scenario `(split, index)` fixes the date, the cars, their places and charge (stationary distribution), prices,
+    weather and demand, whatever the agent does. ``reset(seed=s)`` plays index `s`.
+
+    ## Episode End
+    Truncated at the horizon; never terminated. ``info["episode"]`` then holds the sums of the episode.
+
+    ## Arguments
+    `scenario`, `split`, `config`, `render_mode`, `car_reward` and fields of `EnvConfig`: see `FleetVectorEnv`.
+
+    ## Version History
+    * v0: first version (0.1.0).
+    """
+
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 4}
+
+    def __init__(
+        self,
+        scenario: str = "suburb",  # noqa: A002 -- the name users type
+        *,
+        split: str = "train",
+        config: EnvConfig | None = None,
+        render_mode: str | None = None,
+        car_reward: bool = False,
+        **overrides: Any,
+    ) -> None:
+        self.vector = FleetVectorEnv(
+            scenario,
+            1,
+            split=split,
+            config=config,
+            render_mode=render_mode,
+            car_reward=car_reward,
+            **overrides,
+        )
+        self.config = self.vector.config
+        self.render_mode = render_mode
+        self.action_space = self.vector.single_action_space
+        self.observation_space = self.vector.single_observation_space
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Obs, Info]:
+        """Start an episode; ``options={"scenario_seeds": [s]}`` names the scenario instead of `seed`."""
+        super().reset(seed=seed)
+        obs, info = self.vector.reset(seed=seed, options=options)
+        return _first(obs), _first(info)
+
+    def step(self, action: ArrayLike) -> tuple[Obs, float, bool, bool, Info]:
+        """Play one step of the fleet."""
+        obs, reward, truncated, info = self.vector.play(np.asarray(action)[None])
+        return _first(obs), float(reward[0]), False, bool(truncated[0]), _first(info)
+
+    def render(self) -> NDArray[np.uint8]:
+        """Draw the fleet: see `FleetVectorEnv.render`."""
+        return self.vector.render()[0]
+
+
+def _first(batched: Any) -> Any:
+    """Row 0 of a batched observation or info."""
+    if isinstance(batched, dict):
+        return {key: _first(value) for key, value in batched.items()}
+    return batched[0]
+
+
+def _indent(text: str) -> str:
+    return text.replace("\n", "\n    ")
+
+
+if FleetEnv.__doc__:  # stripped under python -OO
+    FleetEnv.__doc__ = FleetEnv.__doc__.replace(
+        "{car_fields}", _indent(field_docs(CAR_FIELDS))
+    ).replace("{fleet_fields}", _indent(field_docs(FLEET_FIELDS)))

@@ -1,0 +1,166 @@
+"""How many requests arrive: their level, slow and fast noise, and the deadlines of batch work."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fleet_env import draws
+from fleet_env.config import DemandConfig, EnvConfig
+from fleet_env.types import BATCH_70B, CLASSES, FloatArray, IntArray, KeyArray
+from fleet_env.units import S_PER_MIN
+
+NUM_CLASSES = len(CLASSES)
+NOISE_MIN = 10  # interval of the slow noise [min]; windows of ServeGen, as DemandConfig says
+
+
+def mean_requests_per_min(
+    config: DemandConfig, work_car_s_per_class: FloatArray, mean_plugged_linked: float
+) -> FloatArray:
+    """Find the mean arrivals per car that make the mean work equal to `load`.
+
+    The work of all demand, trusted-only requests included, keeps `load * mean_plugged_linked`
+    of each car busy (model.md 3)::
+
+        requests / s = load * mean_plugged_linked * share of the class / work per request
+
+    Parameters
+    ----------
+    config : DemandConfig
+    work_car_s_per_class : FloatArray, shape (3,)
+        Car-seconds that a request takes of a car that does nothing else.
+    mean_plugged_linked : float
+        Mean share of cars that are plugged and linked.
+
+    Returns
+    -------
+    FloatArray, shape (3,), float64
+        Requests per minute and car.
+    """
+    interactive = 1.0 - config.batch_share
+    chat_70b = interactive * config.chat_70b_share
+    share = np.array([interactive - chat_70b, chat_70b, config.batch_share])
+    busy_cars = config.load * mean_plugged_linked
+    per_s: FloatArray = busy_cars * share / np.asarray(work_car_s_per_class, dtype=np.float64)
+    return per_s * S_PER_MIN
+
+
+def poisson_fluid(mean: FloatArray, z: FloatArray) -> FloatArray:
+    """Turn normal numbers into fluid counts with about the mean and variance of a Poisson.
+
+    ``max(0, (sqrt(mean) + z / 2)^2 - 1/4)``: the square root of a Poisson number has variance
+    1/4 (Anscombe 1948). 0 for mean 0. The cut at 0 biases small means upwards, measured: 0.1 by
+    100 %, 0.5 by 11 %, 1 by 2.4 %, 2 by 0.2 %; variance by 5 % at 1 and 1 % at 10.
+
+    Parameters
+    ----------
+    mean : FloatArray
+    z : FloatArray, shape as `mean`
+        Standard normal numbers.
+
+    Returns
+    -------
+    FloatArray
+    """
+    counts = np.sqrt(mean)
+    counts += z * np.float32(0.5)
+    counts *= counts
+    counts -= np.float32(0.25)
+    np.maximum(counts, 0.0, out=counts)
+    counts *= mean > 0
+    return counts
+
+
+def chat_arrivals(mean: FloatArray, demand_key: KeyArray, minute0: int) -> FloatArray:
+    """Draw the requests of each minute and chat class.
+
+    Parameters
+    ----------
+    mean : FloatArray, shape (2, num_envs, num), float32
+        Mean requests of the minutes from `minute0` of the episode on.
+    demand_key : KeyArray, shape (num_envs,)
+        Keys of `Stream.DEMAND`; the event is the minute of the episode, the draw is the class.
+    minute0 : int
+
+    Returns
+    -------
+    FloatArray, shape (2, num_envs, num)
+    """
+    classes, rows, num = mean.shape
+    minutes = np.broadcast_to(np.arange(minute0, minute0 + num), (rows, num))
+    words = draws.hashes(np.repeat(demand_key, num), minutes.ravel(), classes)
+    return poisson_fluid(mean, draws.normal_rough(words).reshape(mean.shape))
+
+
+def batch_arrivals(
+    mean: FloatArray, demand_key: KeyArray, minute0: int, shares: FloatArray
+) -> FloatArray:
+    """Draw the batch requests of a step and split them over the deadlines.
+
+    Parameters
+    ----------
+    mean : FloatArray, shape (num_envs,), float32
+        Mean requests of the step that begins with minute `minute0` of the episode.
+    demand_key : KeyArray, shape (num_envs,)
+    minute0 : int
+    shares : FloatArray, shape (num_deadlines,)
+
+    Returns
+    -------
+    FloatArray, shape (num_deadlines, num_envs)
+    """
+    words = draws.hashes(demand_key, np.array(minute0), NUM_CLASSES)[BATCH_70B]
+    total = poisson_fluid(mean, draws.normal_rough(words))
+    return total * np.asarray(shares, dtype=np.float32)[:, None]
+
+
+def batch_deadlines(config: EnvConfig) -> tuple[IntArray, FloatArray]:
+    """Return deadlines of new batch work [steps], rising, and their shares.
+
+    Raises
+    ------
+    ValueError
+        If a deadline is no positive number of whole steps.
+    """
+    shares = config.demand.batch_deadline_shares
+    steps = {hours: float(hours) / config.dt_h for hours in shares}
+    for hours, number in steps.items():
+        if number < 1 or number % 1:
+            raise ValueError(
+                f"demand.batch_deadline_shares: deadline of {hours!r} h: expected whole steps of "
+                f"{config.step_min} min"
+            )
+    order = sorted(shares, key=steps.__getitem__)
+    due = np.array([round(steps[hours]) for hours in order])
+    return due, np.array([shares[hours] for hours in order])
+
+
+def rate_noise(config: DemandConfig, key: KeyArray, num: int) -> FloatArray | None:
+    """Draw slow multipliers of mean 1 per class and 10 min: a stationary AR(1) of the log rate.
+
+    Parameters
+    ----------
+    config : DemandConfig
+        `rate_noise_cv` and `rate_noise_lag1`.
+    key : KeyArray, shape (num_envs,)
+        Scenario keys; `Stream.RATE`, event = number of the 10 min, draw = class.
+    num : int
+        Number of 10-min intervals.
+
+    Returns
+    -------
+    FloatArray, shape (3, num_envs, num), float32, or None
+        None without noise.
+    """
+    if config.rate_noise_cv == 0.0:
+        return None
+    rows = len(key)
+    keys = np.tile(draws.stream_key(key, draws.Stream.RATE), num)
+    words = draws.hashes(keys, np.repeat(np.arange(num), rows), NUM_CLASSES)
+    log_rate = draws.normal_rough(words).reshape(NUM_CLASSES, num, rows)
+    lag1 = np.float32(config.rate_noise_lag1)
+    log_rate[:, 1:] *= np.sqrt(1.0 - lag1**2)
+    for i in range(1, num):
+        log_rate[:, i] += lag1 * log_rate[:, i - 1]
+    variance = np.log1p(config.rate_noise_cv**2)
+    noise = np.exp(log_rate * np.float32(np.sqrt(variance)) - np.float32(variance / 2.0))
+    return np.ascontiguousarray(noise.transpose(0, 2, 1))

@@ -1,0 +1,149 @@
+"""Everything a scenario brings from outside: demand, prices, carbon, weather and local time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fleet_env import draws
+from fleet_env.config import EnvConfig
+from fleet_env.generators.arrivals import NOISE_MIN, rate_noise
+from fleet_env.generators.clock import (
+    MIN_PER_DAY,
+    YEAR_OF_SPLIT,
+    load_zone,
+    local_hour,
+    make_clock,
+    scenario_days,
+)
+from fleet_env.generators.demand import DemandTrace
+from fleet_env.generators.grid import draw_grid, find_cheap_hours, price_levels, reference_price
+from fleet_env.types import BoolArray, FloatArray, IntArray, KeyArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Exogenous:
+    """What no policy can change, for a batch of scenarios.
+
+    `n` = steps of the episode and of the 24 h after it; shape (num_envs, n) and float32 unless
+    said otherwise. Values hold from the start of the step to its end.
+    """
+
+    trace: DemandTrace
+    step_min: int
+    demand_key: KeyArray  # (num_envs,) of Stream.DEMAND, for the counts of requests
+    start_minute: IntArray  # (num_envs,) minute of the trace at which the episode starts
+    rate_forecast: FloatArray  # (3, num_envs, n) seasonal-naive mean rate; see `demand_forecast`
+    noise: FloatArray | None  # (3, num_envs, intervals of 10 min) factors on the rate; None: 1
+    utc_start_min: IntArray  # (num_envs,) minutes since 1970
+    local_hour: FloatArray  # [0, 24)
+    weekday: IntArray  # uint8, 0 = Monday
+    season: IntArray  # uint8, row of clock.SEASONS
+    price_usd_per_kwh: FloatArray  # retail
+    carbon_g_per_kwh: FloatArray  # average mix, life cycle
+    ambient_c: FloatArray
+    threshold_usd_per_kwh: FloatArray  # dearest of the cheapest hours of the next 24 h
+    cheap: BoolArray  # price at most the threshold
+    cheap_cum_h: FloatArray  # (num_envs, n + 1) hours of `cheap` before each step
+    ref_price_usd_per_kwh: FloatArray  # (num_envs, num_steps) 24-h mean of the episode's day
+
+    def demand_rates(self, step: int) -> FloatArray:
+        """Rates of the minutes of a step, noise included, shape (3, num_envs, step_min)."""
+        minute0 = step * self.step_min
+        rates = self.trace.rates(self.start_minute, minute0, self.step_min)
+        if self.noise is not None:
+            interval = np.arange(minute0, minute0 + self.step_min) // NOISE_MIN
+            rates *= np.take(self.noise, interval, axis=2)
+        return rates
+
+    def demand_forecast(self, step: int, num_steps: int) -> FloatArray:
+        """Forecast of the mean rates from `step` on, as known when it begins.
+
+        Up to 24 h ahead the same clock time of an earlier day is always known, so one forecast
+        drawn at the start holds for every later step.
+
+        Returns
+        -------
+        FloatArray, shape (3, num_envs, num_steps), float32
+            A view unless `num_steps` reaches beyond 24 h.
+        """
+        if num_steps * self.step_min > MIN_PER_DAY:
+            return self.trace.forecast(self.start_minute, step, num_steps, self.step_min)
+        return self.rate_forecast[:, :, step : step + num_steps]
+
+    def cheap_left_h(self, step: int, rows: IntArray, stay_end_step: IntArray) -> FloatArray:
+        """Count the cheap hours after a step that begin before the end of a stay.
+
+        Parameters
+        ----------
+        step : int
+            The step itself is not counted.
+        rows : IntArray, shape (m,)
+            Row of each car.
+        stay_end_step : IntArray, shape (m,)
+            First step that is no longer part of the stay; clipped to the known steps.
+
+        Returns
+        -------
+        FloatArray, shape (m,), float32
+        """
+        last = self.cheap_cum_h.shape[1] - 1
+        end = np.clip(stay_end_step, step + 1, last)
+        left: FloatArray = self.cheap_cum_h[rows, end] - self.cheap_cum_h[rows, step + 1]
+        return left
+
+
+def draw_exogenous(config: EnvConfig, split: str, key: KeyArray, trace: DemandTrace) -> Exogenous:
+    """Draw the outside world of a batch of scenarios.
+
+    Parameters
+    ----------
+    config : EnvConfig
+    split : str
+        train, validation or test.
+    key : KeyArray, shape (num_envs,)
+        Scenario keys; event 0 of `Stream.SCENARIO` gives the date (draw 0) and the day of the
+        trace (draw 1).
+    trace : DemandTrace
+        Of `demand_sources.load_demand`.
+
+    Returns
+    -------
+    Exogenous
+        Every row is a function of its key alone.
+    """
+    num_steps, per_day = config.num_steps, round(24 / config.dt_h)
+    num = num_steps + per_day
+    start_day = scenario_days(split, key, config.days)
+    zone = load_zone(config.time_zone, YEAR_OF_SPLIT[split])
+    clock = make_clock(zone, start_day, config.start_hour, config.step_min, num)
+    weekday = zone.weekday[clock.day]
+    u = draws.uniform(draws.stream_key(key, draws.Stream.SCENARIO), np.array(0), 2)[1]
+    minutes = num_steps * config.step_min
+    start_minute = trace.start_minute(
+        split, zone.weekday[start_day - zone.first_day], u, config.start_hour, minutes
+    )
+    price, carbon, ambient = draw_grid(config.energy, clock, key)
+    hours = find_cheap_hours(
+        price, price_levels(config.energy), num_steps, config.energy.cheap_hours, config.dt_h
+    )
+    return Exogenous(
+        trace=trace,
+        step_min=config.step_min,
+        demand_key=draws.stream_key(key, draws.Stream.DEMAND),
+        start_minute=start_minute,
+        rate_forecast=trace.forecast_day_ahead(start_minute, num, config.step_min),
+        noise=rate_noise(config.demand, key, -(-minutes // NOISE_MIN)),
+        utc_start_min=clock.utc_min,
+        local_hour=local_hour(clock),
+        weekday=weekday,
+        season=zone.season[clock.day],
+        price_usd_per_kwh=price,
+        carbon_g_per_kwh=carbon,
+        ambient_c=ambient,
+        threshold_usd_per_kwh=hours.threshold,
+        cheap=hours.cheap,
+        cheap_cum_h=hours.cum_h,
+        ref_price_usd_per_kwh=reference_price(price, num_steps, config.dt_h),
+    )

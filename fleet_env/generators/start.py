@@ -1,0 +1,327 @@
+"""The state a day starts from: a library of donor cars, played until stationary.
+
+Donors are stratified by what moves their habits (home EVSE, chemistry, worker, habit and drive
+rank) and played with the same kernels as the episode. A car of an episode starts as a random donor
+of its stratum at the scenario's start hour and weekday.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from itertools import product
+from typing import NamedTuple
+
+import numpy as np
+
+from fleet_env import draws
+from fleet_env.config import EnvConfig, FleetConfig
+from fleet_env.dynamics import mobility
+from fleet_env.dynamics.mobility import MobilityTables
+from fleet_env.generators import cars
+from fleet_env.types import (
+    DRIVING,
+    EVSE_L1,
+    EVSE_NONE,
+    HOME,
+    LFP,
+    WORK,
+    BoolArray,
+    FleetParams,
+    FleetState,
+    FloatArray,
+    IntArray,
+    KeyArray,
+)
+from fleet_env.units import HOURS_PER_DAY
+
+NUM_EVSE, NUM_CHEMISTRY, NUM_WORKER, NUM_HABIT, NUM_DRIVE = 3, 2, 2, 8, 2
+NUM_STRATA = NUM_EVSE * NUM_CHEMISTRY * NUM_WORKER * NUM_HABIT * NUM_DRIVE
+DONORS = 64  # per stratum
+BURN_IN_DAYS = 21  # several cycles of the slowest cars (public charging every 5 days)
+DAYS = 7
+START_SOC = 0.7  # of the burn-in; forgotten by its end
+_FLOATS = ("event_h", "parked_h", "stated_h", "snooze_h", "trip_kwh", "trip_h", "twin_ref", "ref_h")
+
+
+@dataclass(frozen=True, slots=True)
+class StartLibrary:
+    """Donors at the start hour of the seven weekdays; times relative to the snapshot.
+
+    Row `weekday * num_donors + donor`, donors sorted by stratum.
+    """
+
+    place: IntArray
+    plugged: BoolArray
+    next_place: IntArray
+    floats: FloatArray  # (8 fields, 7 * num_donors): one gather per field
+    charge_limit: FloatArray  # (num_donors,)
+    plugged_home: FloatArray  # (NUM_STRATA,) mean share of the last week plugged at home
+    plugged_work: FloatArray  # (NUM_STRATA,) the same at work
+
+
+class _Key(NamedTuple):
+    """What the library depends on."""
+
+    start_hour: float
+    paid_habits: bool
+    standby_w: float
+    override_per_month: float
+    work_charger_share: float
+
+
+def start_state(
+    config: EnvConfig,
+    key: KeyArray,
+    params: FleetParams,
+    weekday_row: IntArray,
+    *,
+    fits: BoolArray,
+    resident_gb: FloatArray,
+) -> FleetState:
+    """Draw the stationary state at the start of an episode.
+
+    Parameters
+    ----------
+    key : KeyArray, shape (num_envs,)
+        Scenario keys.
+    weekday_row : IntArray, shape (num_envs,)
+        Weekday of the first day, 0 = Monday.
+    fits : BoolArray, shape (number of accelerators in use,)
+        Whether an accelerator holds at least one model tier.
+    resident_gb : FloatArray, shape (number of accelerators in use,)
+        Weights that a car with this accelerator keeps in flash [GB]: what one without the latest
+        release (`weights_missing_share`) has still to download.
+
+    Returns
+    -------
+    FleetState
+        The compute part is at rest: no gap, asleep, no tail.
+    """
+    library = _library(_key(config))
+    keys = draws.car_keys(key, draws.Stream.START, config.num_cars)
+    u = draws.uniform(keys, np.zeros(1, np.uint32), 2)
+    donor = _stratum(params)
+    donor *= DONORS
+    donor += (u[0] * DONORS).astype(np.int32)
+    num_donors = np.int32(NUM_STRATA * DONORS)
+    row = np.repeat(weekday_row.astype(np.int32) * num_donors, config.num_cars)
+    row += donor
+    tape = {name: field[row] for name, field in zip(_FLOATS, library.floats, strict=True)}
+    # a donor that was full stays full under another owner's charge limit
+    tape["twin_ref"] *= params.charge_limit / library.charge_limit[donor]
+    np.minimum(tape["trip_kwh"], mobility.MAX_TRIP_SHARE * params.pack_kwh, out=tape["trip_kwh"])
+    place, plugged = library.place[row], library.plugged[row]
+    plugged &= (place != WORK) | (params.work_evse != EVSE_NONE)
+    missing = u[1] < np.float32(config.fleet.weights_missing_share)
+    weights_gb = resident_gb.astype(np.float32)[params.accelerator] * missing
+    return _at_rest(params, place, plugged, library.next_place[row], tape, fits, weights_gb)
+
+
+def mean_plugged_linked(config: EnvConfig) -> float:
+    """Stationary mean share of cars that are plugged and have a link, over a week."""
+    fleet, library = config.fleet, _library(_key(config))
+    home_link, work_link = (
+        share + (1.0 - share) * fleet.cellular_share
+        for share in (fleet.home_link_share, fleet.work_link_share)
+    )
+    linked = home_link * library.plugged_home + work_link * library.plugged_work
+    return float(_strata_shares(fleet) @ linked)
+
+
+def play(
+    state: FleetState,
+    params: FleetParams,
+    tables: MobilityTables,
+    keys: KeyArray,
+    until_h: float,
+    *,
+    clock_h_row: FloatArray,
+    weekday_row: IntArray,
+    num_cars: int,
+    fits: BoolArray,
+) -> None:
+    """Play every departure and arrival before a time, car by car in time order (no compute)."""
+    idx = np.flatnonzero(state.event_h < until_h)
+    while idx.size:
+        mobility.depart(state, params, tables, idx[state.place[idx] != DRIVING])
+        idx = idx[state.event_h[idx] < until_h]  # all of these now drive
+        mobility.arrive(
+            state,
+            params,
+            tables,
+            keys,
+            idx,
+            clock_h_row=clock_h_row,
+            weekday_row=weekday_row,
+            num_cars=num_cars,
+            fits=fits,
+        )
+        idx = idx[state.event_h[idx] < until_h]
+
+
+def parked_at_home(params: FleetParams, soc: float) -> FleetState:
+    """Every car about to arrive home at time 0: where the library begins its burn-in."""
+    num = len(params.pack_kwh)
+    tape = {name: np.zeros(num, np.float32) for name in _FLOATS}
+    tape["twin_ref"] += np.float32(soc)
+    place = np.full(num, DRIVING, np.uint8)
+    none = np.zeros(num, bool)
+    fits = np.zeros(int(params.accelerator.max()) + 1, bool)
+    return _at_rest(
+        params, place, none, np.full(num, HOME, np.uint8), tape, fits, np.zeros(num, np.float32)
+    )
+
+
+def _at_rest(
+    params: FleetParams,
+    place: IntArray,
+    plugged: BoolArray,
+    next_place: IntArray,
+    tape: dict[str, FloatArray],
+    fits: BoolArray,
+    weights_gb: FloatArray,
+) -> FleetState:
+    num = len(place)
+    everyone = slice(None)
+    return FleetState(
+        place=place,
+        plugged=plugged,
+        session_ok=mobility.session_ok(params, place, plugged, fits, everyone),
+        event_no=np.zeros(num, np.uint32),
+        next_place=next_place,
+        gap=np.zeros(num, np.float32),
+        excess_k=np.zeros(num, np.float32),
+        anchor=tape["twin_ref"].copy(),
+        falling=np.zeros(num, bool),
+        duty=np.zeros(num, bool),
+        ready_min=np.zeros(num, np.float32),
+        tail_min=np.zeros(num, np.float32),
+        weights_gb=weights_gb,
+        resident=np.zeros(num, np.uint8),
+        **tape,
+    )
+
+
+def _key(config: EnvConfig) -> _Key:
+    fleet = config.fleet
+    return _Key(
+        config.start_hour,
+        fleet.paid_habits,
+        fleet.standby_w,
+        fleet.override_per_month,
+        fleet.work_charger_share,
+    )
+
+
+@lru_cache(maxsize=8)
+def _library(key: _Key) -> StartLibrary:
+    """Play the donors for `BURN_IN_DAYS` and take a snapshot a day for a week."""
+    fleet = FleetConfig(
+        paid_habits=key.paid_habits,
+        standby_w=key.standby_w,
+        override_per_month=key.override_per_month,
+        work_charger_share=key.work_charger_share,
+    )
+    params = _donor_params(fleet)
+    num = len(params.pack_kwh)
+    state = parked_at_home(params, soc=START_SOC)
+    play_to = partial(
+        play,
+        state,
+        params,
+        mobility.tables(fleet),
+        draws.car_keys(_library_key(), draws.Stream.ARRIVAL, num),
+        clock_h_row=np.array([key.start_hour]),
+        weekday_row=np.array([0]),
+        num_cars=num,
+        fits=np.ones(1, bool),
+    )
+    snapshots, home, work = [], np.zeros(num), np.zeros(num)
+    for hour in range(DAYS * int(HOURS_PER_DAY)):
+        now_h = BURN_IN_DAYS * HOURS_PER_DAY + hour
+        play_to(now_h)
+        home += state.plugged & (state.place == HOME)
+        work += state.plugged & (state.place == WORK)
+        if hour % HOURS_PER_DAY == 0:
+            snapshots.append(_snapshot(state, now_h))
+    place, plugged, next_place, floats = zip(*snapshots, strict=True)
+    return StartLibrary(
+        place=np.concatenate(place),
+        plugged=np.concatenate(plugged),
+        next_place=np.concatenate(next_place),
+        floats=np.concatenate(floats, axis=1),
+        charge_limit=params.charge_limit,
+        plugged_home=_stratum_mean(home),
+        plugged_work=_stratum_mean(work),
+    )
+
+
+def _stratum_mean(hours: FloatArray) -> FloatArray:
+    """Mean share of the week by stratum, from plugged hours of each donor."""
+    share: FloatArray = hours.reshape(NUM_STRATA, DONORS).mean(axis=1) / (DAYS * HOURS_PER_DAY)
+    return share
+
+
+def _library_key() -> KeyArray:
+    return draws.scenario_key("library", np.array([0]))
+
+
+def _snapshot(state: FleetState, now_h: float) -> tuple[IntArray, BoolArray, IntArray, FloatArray]:
+    floats = np.stack([getattr(state, name) for name in _FLOATS])
+    for name in ("event_h", "parked_h", "stated_h", "snooze_h", "ref_h"):
+        floats[_FLOATS.index(name)] -= now_h
+    return state.place.copy(), state.plugged.copy(), state.next_place.copy(), floats
+
+
+def _donor_params(fleet: FleetConfig) -> FleetParams:
+    """Donors by stratum: the stratified uniforms lie inside their stratum, the others are free."""
+    num = NUM_STRATA * DONORS
+    u = cars.uniforms(_library_key(), num)
+    edges = (
+        (cars.U_CHARGER, _charger_edges(fleet)),
+        (cars.U_CLASS, (0.0, fleet.lfp_share, 1.0)),
+        (cars.U_WORKER, (0.0, cars.WORKER_SHARE, 1.0)),
+        (cars.U_HABIT, tuple(np.linspace(0.0, 1.0, NUM_HABIT + 1))),
+        (cars.U_DRIVE, tuple(np.linspace(0.0, 1.0, NUM_DRIVE + 1))),
+    )
+    for stratum, cell in enumerate(product(*(range(len(edge) - 1) for _, edge in edges))):
+        span = slice(stratum * DONORS, (stratum + 1) * DONORS)
+        for (draw, edge), part in zip(edges, cell, strict=True):
+            low, high = edge[part], edge[part + 1]
+            u[draw, span] = low + (high - low) * u[draw, span]
+    return cars.params_from_uniforms(fleet, u, list(fleet.accelerators))
+
+
+def _charger_edges(fleet: FleetConfig) -> tuple[float, ...]:
+    level1 = fleet.home_charger_share * fleet.level1_share
+    return (0.0, level1, fleet.home_charger_share, 1.0)
+
+
+def _stratum(params: FleetParams) -> IntArray:
+    """Stratum of each car, int32; digits in the order of `_donor_params`."""
+    code: IntArray = (params.home_evse != EVSE_L1).astype(np.int32)
+    code += params.home_evse == EVSE_NONE
+    code *= NUM_CHEMISTRY
+    code += params.chemistry != LFP
+    code *= NUM_WORKER
+    code += ~params.worker
+    code *= NUM_HABIT
+    code += (params.habit * NUM_HABIT).astype(np.int32)
+    code *= NUM_DRIVE
+    code += params.drive >= cars.drive_factor(np.full(1, 0.5, np.float32), params.habit)
+    return code
+
+
+def _strata_shares(fleet: FleetConfig) -> FloatArray:
+    """Share of the fleet's cars in each stratum."""
+    shares = np.ones(1)
+    for edges in (
+        _charger_edges(fleet),
+        (0.0, fleet.lfp_share, 1.0),
+        (0.0, cars.WORKER_SHARE, 1.0),
+        np.linspace(0.0, 1.0, NUM_HABIT + 1),
+        np.linspace(0.0, 1.0, NUM_DRIVE + 1),
+    ):
+        shares = np.outer(shares, np.diff(edges)).ravel()
+    return shares

@@ -1,0 +1,45 @@
+"""What is counted besides money, in one table: names, units and meaning of every metric in `info`."""
+
+from __future__ import annotations
+
+from fleet_env.types import CLASSES
+
+REWARD_TERMS = ("avoided", "energy", "wear", "owner", "data", "slo")
+
+# per class of demand: requests
+_REQUESTS = {
+    "arrived": "requests that may run in cars",
+    "on_time": "completed in a car within SLO or deadline",
+    "late": "completed in a car, first token after the TTFT limit",
+    "lost": "interactive: died with a departing car, redone by the data centre; batch: died and queued again",
+    "diverted": "interactive sent to the data centre at once, because it would have waited too long",
+    "expired": "batch sent to the data centre at its deadline, or still open at the horizon",
+}
+METRICS: dict[str, str] = {
+    **{f"{kind}_{name}": doc for kind, doc in _REQUESTS.items() for name in CLASSES},
+    "on_duty_h": "car-hours on duty",
+    "serving_h": "car-hours serving (awake, loaded, present)",
+    "busy_h": "car-hours of work done",
+    "wall_kwh": "wall energy of compute as booked: metered difference + growth of the charge gap",
+    "metered_kwh": "metered difference, with minus without compute",
+    "pack_kwh": "DC energy that compute drew from packs instead of plugs",
+    "carbon_kg": "grid carbon of the metered difference, plus the gap's growth at the day's mean intensity",
+    "signed_wear_usd": "money of extra fade without the floor at 0 (negative = compute spared the pack)",
+    "extra_fade": "sum of extra relative capacity loss over cars",
+    "shortfalls": "departures with less charge than the owner wanted and the twin had",
+    "shortfall_kwh": "charge missing at those departures beyond the deadband",
+    "broken_promises": "shortfalls at or after the stated departure",
+    "public_kwh": "public fast charging, with minus without compute",
+    "departures": "departures of cars that were on duty in that step",
+    "started": "cold starts (wake and load)",
+    "downloaded_gb": "weights fetched over home links",
+    "cellular_gb": "request data over cellular links",
+}
+REFUSALS = ("away", "unplugged", "no_link", "snoozed", "reserve", "hot", "memory")
+METRICS.update({f"refused_{reason}": f"duty bits refused: {reason.replace('_', ' ')}" for reason in REFUSALS})
+
+COSTS = {
+    "shortfall": "shortfalls at departure (count)",
+    "slo": "interactive requests lost or late (requests)",
+}
+EPISODE_FIELDS = ("return", "length", *(f"reward/{t}" for t in REWARD_TERMS), *(f"metric/{m}" for m in METRICS))

@@ -1,0 +1,202 @@
+"""Everything the kernels touch in one place: constants, state and what is derived from both at events."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fleet_env.config import EnvConfig
+from fleet_env.dynamics.duty import cold_start_min
+from fleet_env.dynamics.energy import EvseTable
+from fleet_env.dynamics.serving import ServingSetup
+from fleet_env.metrics import REFUSALS
+from fleet_env.types import (
+    DRIVING,
+    HOME,
+    LINK_CELLULAR,
+    LINK_NONE,
+    OTHER,
+    TIERS,
+    BoolArray,
+    FleetParams,
+    FleetState,
+    FloatArray,
+    IntArray,
+)
+from fleet_env.units import S_PER_MIN, W_PER_KW
+
+NUM_RESIDENT = 1 << len(TIERS)  # sets of tiers in memory
+# code of a car that may compute, then the codes of the reasons against it
+ALLOWED = 0
+AWAY, UNPLUGGED, NO_LINK, SNOOZED, RESERVE, HOT, MEMORY = range(1, len(REFUSALS) + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Derived:
+    """Arrays of shape (num_envs * num_cars,) that follow from constants and state and change at events only."""
+
+    row: IntArray  # int32, row of the batch
+    garage: BoolArray  # stands in a closed garage now
+    fits: BoolArray  # the accelerator holds at least one tier
+    load_min: FloatArray  # flash to memory of a cold start [min]
+    cold_min: FloatArray  # whole cold start, what is left to download included [min]
+    eta_nominal: FloatArray  # efficiency at which a charge gap is booked
+    evse: IntArray  # uint8, EVSE row in use, EVSE_NONE unplugged
+    reason: IntArray  # uint8, why this stay allows no compute, 0 if it does
+    cellular: BoolArray  # the link in use is cellular
+    twin_rate: FloatArray  # soc of the twin per hour
+    twin_cap: FloatArray  # soc at which the twin stops charging
+    live: BoolArray  # needs care in the next step although not put on duty
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """One batch of fleets."""
+
+    config: EnvConfig
+    setup: ServingSetup
+    evse_table: EvseTable
+    group_of: IntArray  # (num_accelerators * NUM_RESIDENT,) group by accelerator and resident tiers
+    params: FleetParams
+    state: FleetState
+    derived: Derived
+    car_usd: FloatArray | None  # (num_envs * num_cars,) reward of the step by car, if wanted
+
+    def charge(self, cars: IntArray, cost_usd: FloatArray) -> None:
+        """Book a cost of the step on the cars that cause it; each car once per call."""
+        if self.car_usd is not None:
+            self.car_usd[cars] -= cost_usd
+
+    def twin_soc(self, cars: IntArray | slice, t_h: FloatArray | float) -> FloatArray:
+        """Soc of the twins at a time: the closed form between two events (docs/model.md, section 1)."""
+        state, derived = self.state, self.derived
+        soc = t_h - state.ref_h[cars]
+        soc *= derived.twin_rate[cars]
+        soc += state.twin_ref[cars]
+        np.minimum(soc, derived.twin_cap[cars], out=soc)
+        np.maximum(soc, 0.0, out=soc)
+        return soc
+
+    def refresh(self, cars: IntArray) -> None:
+        """Bring the derived arrays of cars up to date after their events."""
+        params, state, derived = self.params, self.state, self.derived
+        place = state.place[cars]
+        home, plugged = place == HOME, state.plugged[cars]
+        pack_kwh = params.pack_kwh[cars]
+        evse = np.where(home, params.home_evse[cars], params.work_evse[cars]) * plugged
+        derived.evse[cars] = evse
+        standby_kw = np.where(place == DRIVING, 0.0, -self.config.fleet.standby_w / W_PER_KW)
+        rate_kw = np.where(plugged, self.evse_table.dc_kw[evse], standby_kw)
+        derived.twin_rate[cars] = rate_kw / pack_kwh
+        limit = np.maximum(params.charge_limit[cars], state.twin_ref[cars])
+        derived.twin_cap[cars] = np.where(plugged, limit, 1.0)
+        link = np.where(home, params.home_link[cars], params.work_link[cars])
+        derived.cellular[cars] = link == LINK_CELLULAR
+        derived.reason[cars] = self._reason(cars, place, plugged, link)
+        derived.garage[cars] = home & params.closed_garage[cars]
+        derived.live[cars] = plugged & (state.gap[cars] != 0)
+
+    def refresh_cold(self, cars: IntArray | slice) -> None:
+        """Bring the time of a cold start up to date with what cars have left to download."""
+        self.derived.cold_min[cars] = cold_start_min(
+            self.state.weights_gb[cars],
+            self.params.down_mbps[cars],
+            self.derived.load_min[cars],
+            self.config.serving.wake_min,
+        )
+
+    def air(self, cars: IntArray | slice) -> IntArray:
+        """Row of (row of the batch, accelerator, closed garage): what the air of a car depends on."""
+        row = self.derived.row[cars] * len(self.setup.accelerators) + self.params.accelerator[cars]
+        row *= 2
+        row += self.derived.garage[cars]
+        return row
+
+    @property
+    def places_models(self) -> bool:
+        """Whether some accelerator cannot hold all its tiers at once, so that a model has to be chosen."""
+        return self.setup.num_groups > len(self.setup.accelerators)
+
+    @property
+    def has_choice(self) -> BoolArray:
+        """Accelerators with such a choice, shape (num_accelerators,)."""
+        groups: IntArray = np.bincount(self.setup.group_accelerator)
+        return groups > 1
+
+    def load_min_of(self, chip: IntArray, resident: IntArray) -> FloatArray:
+        """Minutes from flash to memory of a set of tiers on an accelerator."""
+        group = self.group_of.take(chip.astype(np.intp) * NUM_RESIDENT + resident)
+        return _load_min(self.setup, self.config).take(group)
+
+    def load_models(self, cars: IntArray, resident: IntArray) -> None:
+        """Note the tiers that cars hold from now on."""
+        self.state.resident[cars] = resident
+        chip = self.params.accelerator.take(cars)
+        self.derived.load_min[cars] = self.load_min_of(chip, resident)
+        self.refresh_cold(cars)
+
+    def group(self, cars: IntArray) -> IntArray:
+        """Group of each car: its accelerator and the tiers in its memory."""
+        chip = self.params.accelerator.take(cars)
+        if not self.places_models:
+            return chip
+        return self.group_of.take(chip.astype(np.intp) * NUM_RESIDENT + self.state.resident.take(cars))
+
+    def _reason(self, cars: IntArray, place: IntArray, plugged: BoolArray, link: IntArray) -> IntArray:
+        """First reason against compute that holds for the whole stay, in the order of docs/model.md 2.1."""
+        reason = np.where(self.derived.fits[cars], ALLOWED, MEMORY).astype(np.uint8)
+        reason[link == LINK_NONE] = NO_LINK
+        reason[~(plugged | self.params.unplugged_ok[cars])] = UNPLUGGED
+        reason[place >= OTHER] = AWAY
+        return reason
+
+
+
+def build_world(
+    config: EnvConfig,
+    setup: ServingSetup,
+    evse_table: EvseTable,
+    params: FleetParams,
+    state: FleetState,
+    num_envs: int,
+    *,
+    car_reward: bool,
+) -> World:
+    """Put a world together at the start of an episode and derive what follows from it."""
+    num = num_envs * config.num_cars
+    first = np.array([np.argmax(setup.group_accelerator == a) for a in range(len(setup.accelerators))])
+    load_min = _load_min(setup, config)[first]
+    state.resident[:] = setup.group_resident[first][params.accelerator]
+    derived = Derived(
+        row=np.repeat(np.arange(num_envs, dtype=np.int32), config.num_cars),
+        garage=np.zeros(num, np.bool_),
+        fits=setup.tier_fits.any(axis=1)[params.accelerator],
+        load_min=load_min[params.accelerator],
+        cold_min=np.zeros(num, np.float32),
+        eta_nominal=evse_table.eta[params.home_evse],
+        evse=np.zeros(num, np.uint8),
+        reason=np.zeros(num, np.uint8),
+        cellular=np.zeros(num, np.bool_),
+        twin_rate=np.zeros(num, np.float32),
+        twin_cap=np.zeros(num, np.float32),
+        live=np.zeros(num, np.bool_),
+    )
+    driving = state.place == DRIVING
+    state.parked_h[driving] = np.inf  # no time since arrival, no stated stay on the road
+    state.stated_h[driving] = -np.inf
+    group_of = np.zeros((len(setup.accelerators), NUM_RESIDENT), np.uint8)
+    group_of[setup.group_accelerator, setup.group_resident] = np.arange(setup.num_groups)
+    car_usd = np.zeros(num, np.float64) if car_reward else None
+    world = World(
+        config, setup, evse_table, group_of.ravel(), params, state, derived, car_usd=car_usd
+    )
+    world.refresh(np.arange(num))
+    world.refresh_cold(slice(None))
+    return world
+
+
+def _load_min(setup: ServingSetup, config: EnvConfig) -> FloatArray:
+    """Minutes from flash to memory of the tiers of each group."""
+    minutes = setup.weights_gb / (config.serving.flash_gb_per_s * S_PER_MIN)
+    return minutes.astype(np.float32)

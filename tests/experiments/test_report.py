@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from experiments import report
+from experiments.plots.compare import plot_money
+from experiments.plots.study import plot_changes
+from experiments.study import compute_changes
+from fleet_env.config import DemandConfig, EnvConfig
+from fleet_env.metrics import EPISODE_FIELDS, REWARD_TERMS
+from fleet_env.units import DAYS_PER_MONTH
+
+# 10 cars for a day, 1,000 tokens a request: 1,000 requests are one million tokens
+CARD = EnvConfig(num_cars=10, demand=DemandConfig(output_tokens=1000.0, trusted_only_share=0.5))
+
+
+def records(policy: str, avoided: list[float], **metrics: float) -> pd.DataFrame:
+    frame = pd.DataFrame({name: [0.0] * len(avoided) for name in EPISODE_FIELDS})
+    frame["reward/avoided"], frame["return"] = avoided, avoided
+    head = {"policy": policy, "split": "test", "scenario": range(len(avoided))}
+    head |= {"num_cars": 10, "days": 1, "grid_kg_per_kwh": 0.2, "decision_s": 0.001}
+    return frame.assign(**head, **{f"metric/{name}": value for name, value in metrics.items()})
+
+
+SERVING = records(
+    "busy",
+    [10.0, 20.0, 30.0, 40.0],
+    on_time_chat_8b=300.0,
+    late_chat_8b=90.0,
+    lost_chat_8b=10.0,
+    arrived_chat_8b=600.0,
+    on_time_batch_70b=200.0,
+    arrived_batch_70b=400.0,
+    wall_kwh=0.5,
+    carbon_kg=0.15,
+    shortfalls=1.0,
+    broken_promises=0.5,
+    on_duty_h=20.0,
+)
+
+
+def test_figures_by_hand():
+    [row] = report.summarise(SERVING, CARD, seed=0)
+    # the middle of 10, 20, 30, 40 USD is 25 USD a day for 10 cars
+    assert row["usd"] == pytest.approx(2.5 * DAYS_PER_MONTH)
+    assert row["usd/avoided"] == pytest.approx(row["usd"])
+    assert row["usd_worst_decile"] == pytest.approx(1.0 * DAYS_PER_MONTH)
+    assert row["usd_low"] < row["usd"] < row["usd_high"]
+    assert row["slo/chat_8b"] == pytest.approx(300 / 400)
+    assert row["slo/chat_70b"] is None
+    assert row["served/chat_8b"] == pytest.approx(0.5)
+    assert row["served_eligible"] == pytest.approx(500 / 1000)
+    assert row["served_all"] == pytest.approx(500 / (600 / 0.5 + 400))
+    assert row["shortfalls_per_1000_car_days"] == pytest.approx(100.0)
+    assert row["broken_promises_per_1000_car_days"] == pytest.approx(50.0)
+    assert row["on_duty_h_per_car_day"] == pytest.approx(2.0)
+    # a day: 0.3 Mtok of 8B and 0.2 of 70B for 0.5 kWh and 150 g
+    assert row["kwh_per_mtok"] == pytest.approx(0.5 / 0.5)
+    assert row["co2_g_per_mtok"] == pytest.approx(150 / 0.5)
+    dc_kwh = 0.3 * CARD.datacentre.kwh_per_mtok_8b + 0.2 * CARD.datacentre.kwh_per_mtok_70b
+    assert row["dc_kwh_per_mtok"] == pytest.approx(dc_kwh / 0.5)
+    assert row["dc_co2_g_per_mtok"] == pytest.approx(dc_kwh / 0.5 * 200)
+
+
+def test_money_is_counted_against_the_data_centre_alone_day_by_day():
+    both = pd.concat([SERVING, records("dc_only", [9.0, 19.0, 29.0, 39.0])])
+    rows = {row["policy"]: row for row in report.summarise(both, CARD, seed=0)}
+    per_car_month = DAYS_PER_MONTH / 10
+    assert rows["busy"]["usd_low"] == pytest.approx(per_car_month)
+    assert rows["busy"]["usd_high"] == pytest.approx(per_car_month)
+    assert rows["dc_only"]["usd"] == 0.0
+
+
+def test_best_policy_comes_first():
+    all_records = pd.concat([records(n, [m] * 4) for n, m in (("low", 1.0), ("high", 2.0))])
+    assert [r["policy"] for r in report.summarise(all_records, CARD, 0)] == ["high", "low"]
+
+
+def test_tables_show_every_column_in_full():
+    rows = report.summarise(SERVING.assign(policy="plugged_full_first"), CARD, seed=0)
+    console = report.console()
+    for columns in (report.MONEY, report.SERVICE, report.ENERGY):
+        with console.capture() as capture:
+            console.print(report.table(rows, columns, "title", "note"))
+        assert "…" not in capture.get()
+        assert "plugged_full_first" in capture.get()
+
+
+def test_changes_are_paired_by_day():
+    base = records("busy", [10.0, 20.0, 30.0, 40.0]).assign(variant="base")
+    no_pay = records("busy", [41.0, 31.0, 11.0, 21.0]).assign(variant="no_pay")
+    no_pay["scenario"] = [3, 2, 0, 1]  # rows in another order: pairs go by scenario
+    [row] = compute_changes(pd.concat([base, no_pay]), seed=0).to_dict("records")
+    assert row["variant"] == "no_pay"
+    assert row["change"] == pytest.approx(0.1 * DAYS_PER_MONTH)
+    assert row["low"] == pytest.approx(row["high"])
+    assert row["base"] == pytest.approx(2.5 * DAYS_PER_MONTH)
+
+
+def test_the_bars_of_a_policy_end_where_its_money_says():
+    row = {"policy": "a", "usd": 1.0, "usd_low": 0.5, "usd_high": 1.5}
+    row |= {f"usd/{term}": 0.0 for term in REWARD_TERMS}
+    row |= {"usd/avoided": 4.0, "usd/energy": -2.0, "usd/owner": -1.0}
+    ax = plot_money(Figure().add_subplot(), [row])
+    ends = [(bar.get_x(), bar.get_x() + bar.get_width()) for bar in ax.patches]
+    assert ends == [(0.0, 4.0), (0.0, -2.0), (-2.0, -3.0)]
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["a"]
+
+
+def test_the_heat_map_prints_each_change_in_its_cell():
+    changes = pd.DataFrame(
+        {
+            "variant": ["no_pay", "no_pay", "no_wear", "no_wear"],
+            "policy": ["a", "b", "a", "b"],
+            "change": [1.0, -0.5, 0.001, 0.0],
+            "low": [0.9, -0.6, -0.01, 0.0],
+            "high": [1.1, -0.4, 0.01, 0.0],
+        }
+    )
+    ax = plot_changes(Figure().add_subplot(), changes)
+    texts = {text.get_position(): text.get_text() for text in ax.texts}
+    assert texts == {(0, 0): "+1.00", (1, 0): "-0.50", (0, 1): "0", (1, 1): "0"}
+    assert [text.get_color() == "grey" for text in ax.texts] == [False, False, True, True]

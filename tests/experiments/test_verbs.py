@@ -1,0 +1,232 @@
+"""Each verb end to end, on a tiny fleet, as a user would call it."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from agents import registry
+from experiments import cli, runner
+from experiments.runner import Days, play
+from fleet_env.config import EnvConfig
+from fleet_env.metrics import EPISODE_FIELDS, REWARD_TERMS
+
+TINY = ("env.num_cars=20", "num_episodes=2")
+OPTIONS = ("env.num_cars=3", "num_episodes=2", "policies=[dc_only,always_on]")
+
+
+@pytest.fixture
+def fleet(tmp_path, monkeypatch, capsys):
+    """Return a function that runs a command line in an empty folder: status, stdout, stderr."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")  # restored afterwards: the command sets it
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["fleet", *arguments])
+        status = 0
+        try:
+            cli.main()
+        except SystemExit as leave:
+            status = int(leave.code or 0)
+        return status, *capsys.readouterr()
+
+    return run
+
+
+def test_compare_writes_prints_and_draws(fleet):
+    status, out, err = fleet("compare", "env=suburb", "out=run", *TINY)
+    assert (status, err) == (0, "")
+    assert "results: " in out
+    assert all(name in out for name in registry.names())
+    records = pd.read_csv("run/results.csv")
+    assert len(records) == 2 * len(registry.names())
+    assert set(EPISODE_FIELDS) <= set(records)
+    terms = records[[f"reward/{term}" for term in REWARD_TERMS]].sum(axis=1)
+    pd.testing.assert_series_equal(terms, records["return"], check_names=False, atol=1e-9)
+    assert (records.loc[records["policy"] == "dc_only", "return"] == 0).all()
+    summary = json.loads(Path("run/summary.json").read_text())
+    assert {row["policy"] for row in summary["policies"]} == set(registry.names())
+    assert Path("run/compare.png").read_bytes().startswith(b"\x89PNG")
+    manifest = json.loads(Path("run/manifest.json").read_text())
+    assert manifest["config"]["env"]["num_cars"] == 20
+
+
+def test_runs_lie_under_verb_and_card_where_no_folder_is_named(fleet, tmp_path):
+    status, out, _ = fleet("compare", *OPTIONS)
+    assert status == 0
+    [folder] = (tmp_path / "runs" / "compare" / "suburb").iterdir()
+    assert f"results: {folder}" in out
+    assert Path.cwd() == tmp_path
+
+
+def test_a_rerun_plays_only_what_is_missing(fleet, monkeypatch):
+    fleet("compare", "out=run", *OPTIONS)
+    before = Path("run/results.csv").read_bytes()
+    Path("run/records/always_on.csv").unlink()
+    played = []
+    monkeypatch.setattr(
+        "experiments.compare.play", lambda c, name, *a: played.append(name) or play(c, name, *a)
+    )
+    status, _, _ = fleet("compare", "out=run", *OPTIONS)
+    assert (status, played) == (0, ["always_on"])
+    drop = ["decision_s"]  # a time, not a result
+    after = pd.read_csv("run/results.csv").drop(columns=drop)
+    Path("old.csv").write_bytes(before)
+    pd.testing.assert_frame_equal(after, pd.read_csv("old.csv").drop(columns=drop))
+
+
+def test_an_interrupted_run_keeps_the_policies_it_finished(fleet, monkeypatch):
+    def interrupted(config, name, *rest):
+        if name == "always_on":
+            raise KeyboardInterrupt
+        return play(config, name, *rest)
+
+    monkeypatch.setattr("experiments.compare.play", interrupted)
+    status, _, err = fleet("compare", "out=run", *OPTIONS)
+    assert status == 130
+    assert err == "fleet: interrupted; what is finished stays in run: go on with out=run\n"
+    assert [file.name for file in Path("run/records").iterdir()] == ["dc_only.csv"]
+
+
+def test_another_configuration_in_the_same_folder_is_an_error(fleet):
+    fleet("compare", "out=run", *OPTIONS)
+    status, _, err = fleet("compare", "out=run", *OPTIONS, "env.demand.load=0.4")
+    assert status == 2
+    assert "env.demand.load was 0.5, is 0.4" in err
+
+
+def test_evaluate_records_steps_that_sum_to_the_episode(fleet):
+    status, out, _ = fleet(
+        "evaluate", "policy=random", "policy.options.share=0.9", "record=true", "out=run", *TINY
+    )
+    assert status == 0
+    assert "random" in out
+    steps, records = pd.read_csv("run/steps.csv"), pd.read_csv("run/results.csv")
+    assert len(steps) == 2 * 96
+    sums = steps.groupby("scenario")["reward/energy"].sum()
+    assert sums.tolist() == pytest.approx(records.set_index("scenario")["reward/energy"].tolist())
+
+
+def test_study_writes_changes_of_every_variant(fleet):
+    status, out, _ = fleet(
+        "study", "ablation", "only=[no_pay,no_wear]", "out=run", *OPTIONS, "env.num_cars=20"
+    )
+    assert status == 0
+    assert "no pay" in out or "no_pay" in out
+    changes = pd.read_csv("run/changes.csv")
+    assert set(zip(changes["variant"], changes["policy"], strict=True)) == {
+        (variant, policy)
+        for variant in ("no_pay", "no_wear")
+        for policy in ("dc_only", "always_on")
+    }
+    pay = changes[changes["variant"] == "no_pay"].set_index("policy")["change"]
+    assert pay["dc_only"] == 0.0
+    assert pay["always_on"] > 0.0  # owners lend their cars for nothing
+    assert Path("run/changes.png").is_file()
+
+
+def test_bench_measures_every_size_and_action(fleet):
+    sizes = ("sizes=[1x20,3x5]", "repeats=2", "num_steps=4", "copy_mb=1")
+    status, out, _ = fleet("bench", "out=run", *sizes)
+    assert status == 0
+    assert "3x5" in out
+    frame = pd.read_csv("run/bench.csv")
+    assert len(frame) == 4
+    per_step = frame["num_envs"] * frame["num_cars"] / frame["step_s"]
+    assert frame["car_steps_per_s"].tolist() == pytest.approx(per_step.tolist())
+    assert (frame["car_steps_per_s_with_reset"] < frame["car_steps_per_s"]).all()
+
+
+def test_a_sweep_gives_every_combination_its_folder(fleet, tmp_path):
+    status, _, _ = fleet("compare", "-m", "env.num_cars=3,4", *OPTIONS[1:])
+    assert status == 0
+    [sweep] = (tmp_path / "runs" / "compare" / "sweep").iterdir()
+    assert [len(pd.read_csv(sweep / job / "results.csv")) for job in ("0", "1")] == [4, 4]
+
+
+TYPOS = [
+    (["compar"], "did you mean compare?"),
+    (["compare", "--multirn"], "did you mean --multirun?"),
+    (["compare", "env=subrub"], "env=subrub: no such option; did you mean suburb?"),
+    (["compare", "env.num_crs=3"], "did you mean env.num_cars?"),
+    (["compare", "env.fleet.lfp_shre=1"], "did you mean env.fleet.lfp_share?"),
+    (["compare", "lfp_share=1"], "did you mean env.fleet.lfp_share?"),
+    (["compare", "+unknown=1"], "unknown: no such setting"),
+    (["compare", "+env.fleet.lfp_shar=1"], "did you mean env.fleet.lfp_share?"),
+    (["compare", "env.num_cars=many"], "env.num_cars: Value 'many'"),
+    (["compare", "env.num_cars=0"], "num_cars=0: expected 1 to"),
+    (["compare", "policies=[always_onn]"], "did you mean always_on?"),
+    (["compare", "foo"], "foo: not of the form key=value"),
+    (["compare", "env.observation=fleet"], "env.observation='fleet'"),
+    (["evaluate", "policy=always_of"], "did you mean always_on?"),
+    (["evaluate", "policy=random", "policy.options.shar=1"], "policy.options.share?"),
+    (["evaluate", "policy=random", "policy.options.share=3"], "share=3: expected a number in"),
+    (["study", "ablatoin"], "study=ablatoin: no such option; did you mean ablation?"),
+    (["study", "only=[no_wke]"], "did you mean no_wake?"),
+    (["bench", "sizes=[3y4]"], "sizes=3y4: expected ENVSxCARS"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), TYPOS)
+def test_a_mistake_gives_one_line_with_the_nearest_name(fleet, arguments, message, tmp_path):
+    status, out, err = fleet(*arguments)
+    assert (status, out) == (2, "")
+    assert err.count("\n") == 1
+    assert message in err
+    assert not [file for file in tmp_path.rglob("*") if file.is_file()]
+
+
+def test_debug_shows_the_traceback(fleet):
+    with pytest.raises(ValueError, match="num_cars=0"):
+        fleet("compare", "env.num_cars=0", "debug=true")
+
+
+def test_help_lists_verbs_groups_and_settings(fleet):
+    status, out, _ = fleet("--help")
+    assert status == 0
+    assert all(verb in out for verb in cli.VERBS)
+    assert fleet()[0] == 2
+    status, out, _ = fleet("evaluate", "--help")
+    assert status == 0
+    assert "suburb" in out
+    assert "always_on" in out
+    assert "num_cars: 1000" in out
+
+
+CARD = EnvConfig(num_cars=5)
+
+
+def test_records_do_not_depend_on_the_batch():
+    together = play(CARD, "always_on", Days("test", 4, 3, 3), seed=0)
+    apart = play(CARD, "always_on", Days("test", 4, 3, 2), seed=0)
+    drop = ["decision_s"]
+    pd.testing.assert_frame_equal(together.drop(columns=drop), apart.drop(columns=drop))
+    assert together["scenario"].tolist() == [4, 5, 6]
+
+
+def test_a_random_policy_repeats_itself_and_follows_the_seed():
+    days = Days("test", 0, 2, 2)
+    first, again, other = (
+        play(CARD, "random", days, seed=s)["metric/on_duty_h"] for s in (1, 1, 2)
+    )
+    assert first.tolist() == again.tolist()
+    assert first.tolist() != other.tolist()
+
+
+def test_days_are_cut_into_batches():
+    assert Days("test", 3, 5, 2).batches() == [[3, 4], [5, 6], [7]]
+    with pytest.raises(ValueError, match="expected count >= 1"):
+        Days("test", 0, 0, 1).batches()
+
+
+def test_all_policies_are_played_where_none_is_named():
+    assert runner.policies_or_all([]) == list(registry.names())
+
+
+def test_hydra_variable_is_only_set_by_the_command():
+    assert os.environ.get("HYDRA_FULL_ERROR") != "1"

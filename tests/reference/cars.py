@@ -1,0 +1,134 @@
+"""One car of the reference: its constants, its state, and the closed form of its twin (section 1)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+from fleet_env.config import ServingConfig
+from fleet_env.types import DRIVING, EVSE_NONE, HOME, LINK_NONE, OTHER, WORK
+from tests.reference.constants import ACCELERATORS, EVSE, MODELS, Accelerator, Evse
+
+
+@dataclass(frozen=True)
+class Car:
+    """Constants of a car, the scalar face of `FleetParams`."""
+
+    pack_kwh: float
+    chemistry: int
+    chip: str  # name of the accelerator
+    home_evse: int
+    work_evse: int
+    home_link: int
+    work_link: int
+    down_mbps: float
+    closed_garage: bool
+    unplugged_ok: bool
+    charge_limit: float
+    target_soc: float
+    reserve_soc: float
+    cal_gain: float
+    cyc_gain: float
+
+    @property
+    def accelerator(self) -> Accelerator:
+        """Row of the accelerator table."""
+        return ACCELERATORS[self.chip]
+
+    @property
+    def nominal_eta(self) -> float:
+        """Efficiency at which owed charge is priced: that of the plug at home."""
+        return EVSE[self.home_evse].eta
+
+    def evse(self, place: int) -> Evse:
+        """Plug at a place."""
+        row = {HOME: self.home_evse, WORK: self.work_evse}.get(place, EVSE_NONE)
+        return EVSE[row]
+
+    def link(self, place: int) -> int:
+        """Link at a place."""
+        return {HOME: self.home_link, WORK: self.work_link}.get(place, LINK_NONE)
+
+
+def resident_tiers(chip: Accelerator) -> tuple[int, ...]:
+    """Tiers a car holds while awake: all that fit beside each other, else the smallest that fits."""
+    total_gb = sum(model.weights_gb for model in MODELS)
+    if total_gb <= chip.memory_gb:
+        return tuple(range(len(MODELS)))
+    return tuple(i for i, model in enumerate(MODELS) if model.weights_gb <= chip.memory_gb)
+
+
+def load_min(chip: Accelerator, serving: ServingConfig) -> float:
+    """Minutes to bring the resident tiers from flash to memory."""
+    resident_gb = sum(MODELS[i].weights_gb for i in resident_tiers(chip))
+    return resident_gb / serving.flash_gb_per_s / 60.0
+
+
+@dataclass
+class CarState:
+    """What changes, the scalar face of `FleetState`."""
+
+    place: int
+    plugged: bool
+    session_ok: bool
+    event_h: float
+    event_no: int
+    stated_h: float
+    snooze_h: float
+    trip_kwh: float
+    twin_ref: float
+    ref_h: float
+    gap: float
+    excess_k: float
+    anchor: float
+    falling: bool
+    duty: bool
+    ready_min: float
+    tail_min: float
+    weights_gb: float
+
+    @classmethod
+    def of(cls, source: Any, index: int) -> CarState:
+        """Scalars of car `index` of a struct of arrays with these names."""
+        convert = {"int": int, "float": float, "bool": bool}
+        values = {f.name: convert[str(f.type)](getattr(source, f.name)[index]) for f in fields(cls)}
+        return cls(**values)
+
+
+def twin_rate_per_h(car: Car, state: CarState, standby_w: float) -> float:
+    """Slope of the twin's soc between two events [1/h]."""
+    if state.place == DRIVING:
+        return 0.0
+    if state.plugged:
+        return car.evse(state.place).dc_kw / car.pack_kwh
+    return -standby_w / 1000.0 / car.pack_kwh
+
+
+def twin_soc(car: Car, state: CarState, t_h: float, standby_w: float) -> float:
+    """Soc of the twin at a time before the next event."""
+    moved = state.twin_ref + twin_rate_per_h(car, state, standby_w) * (t_h - state.ref_h)
+    if state.plugged:
+        return max(state.twin_ref, min(car.charge_limit, moved))
+    return max(0.0, moved)
+
+
+def session_allows(car: Car, state: CarState) -> bool:
+    """`session_ok`: place, link, plug and memory let this car compute until it leaves."""
+    parked = state.place in (HOME, WORK)
+    linked = car.link(state.place) != LINK_NONE
+    powered = state.plugged or car.unplugged_ok
+    return parked and linked and powered and bool(resident_tiers(car.accelerator))
+
+
+def refusal(car: Car, state: CarState, t_h: float, soc: float, *, hot: bool) -> str | None:
+    """First reason that keeps a car off duty now, None if there is none."""
+    reasons = (
+        ("away", state.place in (DRIVING, OTHER)),
+        ("unplugged", not state.plugged and not car.unplugged_ok),
+        ("no_link", car.link(state.place) == LINK_NONE),
+        ("snoozed", t_h >= state.snooze_h),
+        ("reserve", soc <= car.reserve_soc),
+        ("hot", hot),
+        ("memory", not resident_tiers(car.accelerator)),
+    )
+    return next((name for name, holds in reasons if holds), None)

@@ -1,0 +1,27 @@
+"""Rates of a car by the roofline of domain 1c, at the mean request."""
+
+from __future__ import annotations
+
+from fleet_env.config import DemandConfig
+from tests.reference.constants import ETA_BANDWIDTH, ETA_COMPUTE, Accelerator, Model
+
+
+def prefill_s(chip: Accelerator, model: Model, demand: DemandConfig) -> float:
+    """Time to read the input of one request."""
+    return 2.0 * model.params * demand.input_tokens / (ETA_COMPUTE * chip.tops * 1e12)
+
+
+def decode_step_s(chip: Accelerator, model: Model, demand: DemandConfig, batch: float) -> float:
+    """Time of one decode step of `batch` requests that are half way through their output."""
+    context = demand.input_tokens + 0.5 * demand.output_tokens
+    read = model.weights_gb * 1e9 + batch * model.kv_bytes_per_token * context
+    compute = 2.0 * model.params * batch
+    return max(
+        read / (ETA_BANDWIDTH * chip.gb_per_s * 1e9), compute / (ETA_COMPUTE * chip.tops * 1e12)
+    )
+
+
+def tokens_per_s(chip: Accelerator, model: Model, demand: DemandConfig, batch: float) -> float:
+    """Output tokens per second of a car that serves nothing else."""
+    decode_s = demand.output_tokens * decode_step_s(chip, model, demand, batch) / batch
+    return demand.output_tokens / (prefill_s(chip, model, demand) + decode_s)

@@ -1,0 +1,295 @@
+"""What accelerators serve, and single effects of one step of serving, by hand."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+import numpy as np
+import pytest
+
+from fleet_env.config import DemandConfig, EnvConfig, FleetConfig, ServingConfig
+from fleet_env.dynamics.queueing import wait_tail
+from fleet_env.dynamics.serving import QueueState, ServiceFlows, ServingSetup, serve, serving_setup
+from fleet_env.types import BATCH_70B, CHAT_8B, CHAT_70B, FloatArray
+
+J = 15
+AI5_8B_PER_S = 2004.4 / 211 / 1.1  # domain.md 1c, redundancy 1.1
+AI5_70B_PER_S = 275.8 / 211 / 1.1
+
+
+def _config(shares: dict[str, float] | None = None, *, demand: DemandConfig | None = None, **serving: float) -> EnvConfig:
+    return EnvConfig(
+        fleet=FleetConfig(accelerators=shares or {"ai5": 1.0}),
+        serving=ServingConfig(**serving),  # type: ignore[arg-type]
+        demand=demand or DemandConfig(),
+    )
+
+
+@pytest.fixture(scope="module")
+def suburb() -> ServingSetup:
+    return serving_setup(_config(), ["ai5"])
+
+
+class Step:
+    """One row, one group: quiet defaults that a test changes."""
+
+    def __init__(self, setup: ServingSetup, cars: float = 100.0) -> None:
+        self.setup = setup
+        self.queue = QueueState.zeros(1, setup)
+        self.cars = np.full((1, setup.num_groups, J), cars)
+        self.chat = np.zeros((1, 2, J))
+        self.batch_new = np.zeros((1, len(setup.due_steps)))
+        self.lost_cars = np.zeros((1, setup.num_groups))
+        self.off_share = np.zeros(1)
+
+    def run(self) -> ServiceFlows:
+        return serve(
+            self.setup,
+            self.cars,
+            self.chat,
+            self.queue.batch_due,
+            self.batch_new,
+            self.queue.running,
+            self.lost_cars,
+            self.off_share,
+        )
+
+
+def test_ai5_holds_both_tiers_in_one_group(suburb: ServingSetup) -> None:
+    assert suburb.num_groups == 1
+    assert suburb.group_resident.tolist() == [0b11]
+    assert suburb.weights_gb.tolist() == pytest.approx([44.2])
+    assert suburb.rate[0] == pytest.approx([AI5_8B_PER_S, AI5_70B_PER_S, AI5_70B_PER_S], rel=1e-3)
+    assert suburb.slot_s[0] == pytest.approx([32 / AI5_8B_PER_S, 32 / AI5_70B_PER_S, 32 / AI5_70B_PER_S], rel=1e-3)
+    assert suburb.slack_s[0] == pytest.approx([2 - 0.033 - 1155 / 32_812, 2 - 0.033 - 1155 / 3_718.5], rel=1e-4)
+    assert suburb.work_car_s == pytest.approx([1 / AI5_8B_PER_S, 1 / AI5_70B_PER_S, 1 / AI5_70B_PER_S], rel=1e-3)
+    assert (suburb.due_steps, suburb.max_due) == ((4, 16, 48), 48)
+
+
+def test_cars_without_room_for_the_70b_serve_the_8b() -> None:
+    setup = serving_setup(_config({"hw3": 0.5, "ai4": 0.5}), ["hw3", "ai4"])
+    assert setup.tier_fits.tolist() == [[True, False], [True, False]]
+    assert setup.group_resident.tolist() == [1, 1]
+    assert len(setup.pools) == 1
+    assert setup.pools[0].speed == pytest.approx((1.0, 538 / 225), rel=5e-3)
+    assert setup.work_car_s[CHAT_8B] == pytest.approx(2 / setup.rate[:, CHAT_8B].sum())
+    assert np.isinf(setup.work_car_s[CHAT_70B])
+
+
+def test_an_accelerator_that_cannot_hold_all_tiers_at_once_becomes_one_group_per_tier() -> None:
+    # at batch 150 the 70B needs 73.3 GB and the 8B 17.9 GB of 86 GB
+    setup = serving_setup(_config({"ai5": 0.5, "claim": 0.5}, batch_slots=150), ["ai5", "claim"])
+    assert setup.group_accelerator.tolist() == [0, 0, 1]
+    assert setup.group_resident.tolist() == [0b01, 0b10, 0b11]
+    assert setup.weights_gb.tolist() == pytest.approx([4.5, 39.7, 44.2])
+    assert [pool.groups for pool in setup.pools] == [(0,), (1,), (2,)]
+
+
+def test_tpot_limit_names_accelerator_model_and_batch() -> None:
+    with pytest.raises(ValueError, match=r"batch_slots=32: a token of 70b on ai5 takes 0.069 s.*at most 3$"):
+        serving_setup(_config(tpot_slo_s=0.060), ["ai5"])
+    serving_setup(_config(tpot_slo_s=0.060, batch_slots=3), ["ai5"])
+
+
+def test_prefill_beyond_the_ttft_limit_is_an_error() -> None:
+    with pytest.raises(ValueError, match=r"ttft_slo_s=0.3: network and prefill of 70b on ai5 alone take 0.344 s"):
+        serving_setup(_config(ttft_slo_s=0.3), ["ai5"])
+
+
+def test_nothing_fits_is_an_error() -> None:
+    with pytest.raises(ValueError, match="batch_slots=500: no tier fits the memory of hw3"):
+        serving_setup(_config({"hw3": 1.0}, batch_slots=500), ["hw3"])
+
+
+def test_unknown_accelerator_and_bad_deadline_are_errors() -> None:
+    with pytest.raises(ValueError, match="'ai6'"):
+        serving_setup(_config({"ai6": 1.0}), ["ai6"])
+    with pytest.raises(ValueError, match="0 h"):
+        serving_setup(_config(demand=DemandConfig(batch_deadline_shares={"0": 1.0})), ["ai5"])
+
+
+def test_moderate_chat_is_served_in_time(suburb: ServingSetup) -> None:
+    step = Step(suburb)
+    step.chat[:] = [[[60 * 0.2 * 100 * AI5_8B_PER_S], [60 * 0.3 * 100 * AI5_70B_PER_S]]]  # half of 100 cars
+    flows = step.run()
+    assert flows.dispatched[0, :2] == pytest.approx(step.chat.sum(axis=2)[0], rel=1e-12)
+    assert flows.diverted.tolist() == [[0.0, 0.0, 0.0]]
+    assert flows.late.sum() < 1e-9
+    assert flows.util[0, 0] == pytest.approx(0.5, rel=1e-3)
+    # busy slots: 20 and 30 of 100 cars times 32
+    assert step.queue.running[0] == pytest.approx([640.0, 960.0, 0.0], rel=1e-3)
+    assert flows.on_time[0] == pytest.approx(flows.dispatched[0] - step.queue.running[0], rel=1e-12)
+
+
+def test_mean_ttft_is_network_prefill_and_wait(suburb: ServingSetup) -> None:
+    step = Step(suburb)
+    step.chat[0, CHAT_70B] = 60 * 0.3 * 100 * AI5_70B_PER_S
+    flows = step.run()
+    assert flows.ttft_sum_s[0] / flows.dispatched[0, CHAT_70B] == pytest.approx(0.033 + 1155 / 3_718.5, rel=1e-4)
+
+
+def test_overload_is_cut_at_the_admission_limit_and_its_late_share_is_one_percent(suburb: ServingSetup) -> None:
+    step = Step(suburb)
+    step.chat[0, CHAT_8B] = 60 * 10 * 100 * AI5_8B_PER_S
+    step.chat[0, CHAT_70B] = 60 * 10 * 100 * AI5_70B_PER_S
+    flows = step.run()
+    pool = suburb.pools[0]
+    slots = 32.0 * 100
+    rho = flows.util[0, 0]
+    assert 0.99 < rho < 1.0
+    assert float(wait_tail(slots, rho * slots, pool.table.slack)) == pytest.approx(0.01, rel=0.02)
+    assert flows.late[0, :2] == pytest.approx(0.01 * flows.dispatched[0, :2], rel=0.02)
+    assert flows.diverted[0, :2] == pytest.approx(step.chat.sum(axis=2)[0] - flows.dispatched[0, :2])
+    # both classes are cut by the same share
+    assert flows.dispatched[0, 0] / flows.dispatched[0, 1] == pytest.approx(AI5_8B_PER_S / AI5_70B_PER_S, rel=1e-3)
+
+
+def test_batch_work_takes_what_chat_leaves_earliest_deadline_first(suburb: ServingSetup) -> None:
+    step = Step(suburb, cars=10.0)
+    room = 10.0 * 900.0 * suburb.rate[0, BATCH_70B]
+    step.queue.batch_due[0, [0, 1, 5]] = 0.5 * room, 0.3 * room, 0.9 * room
+    flows = step.run()
+    assert flows.dispatched[0, BATCH_70B] == pytest.approx(room, rel=1e-9)
+    assert flows.expired.sum() == 0.0
+    left = np.zeros(49)
+    left[4] = 0.7 * room  # one step nearer
+    assert step.queue.batch_due[0] == pytest.approx(left, abs=1e-6)
+    assert flows.util[0, 0] == pytest.approx(1.0)
+
+
+def test_batch_work_due_now_goes_to_the_data_centre(suburb: ServingSetup) -> None:
+    step = Step(suburb, cars=0.0)
+    step.queue.batch_due[0, :2] = 7.0, 5.0
+    flows = step.run()
+    assert flows.expired[0].tolist() == [0.0, 0.0, 7.0]
+    assert flows.dispatched.sum() == 0.0
+    assert step.queue.batch_due[0, 0] == 5.0
+    assert step.queue.batch_due.sum() == 5.0
+
+
+def test_new_batch_work_is_held_for_its_full_deadline(suburb: ServingSetup) -> None:
+    step = Step(suburb, cars=0.0)
+    step.batch_new[0] = 3.0, 0.0, 0.0  # one hour: may wait four full steps after this one
+    for _ in range(4):
+        assert step.run().expired.sum() == 0.0
+        step.batch_new[:] = 0.0
+    assert step.run().expired[0, BATCH_70B] == 3.0
+
+
+def test_batch_work_is_not_served_before_it_arrives(suburb: ServingSetup) -> None:
+    step = Step(suburb, cars=0.0)
+    step.cars[0, 0, :5] = 1e6  # more than enough, but only for the first third
+    step.batch_new[0, 1] = 900.0
+    assert step.run().dispatched[0, BATCH_70B] == pytest.approx(300.0, rel=1e-9)
+
+
+def test_leaving_cars_lose_their_busy_slots(suburb: ServingSetup) -> None:
+    step = Step(suburb)
+    step.chat[:] = [[[60 * 0.2 * 100 * AI5_8B_PER_S], [60 * 0.3 * 100 * AI5_70B_PER_S]]]
+    step.queue.batch_due[0, 40] = 1e6  # fills the other half
+    step.lost_cars[:] = 2.0
+    flows = step.run()
+    assert flows.lost[0] == pytest.approx([2 * 32 * 0.2, 2 * 32 * 0.3, 0.0], rel=1e-3)
+    assert flows.requeued[0] == pytest.approx(2 * 32 * 0.5, rel=1e-3)
+    assert step.queue.batch_due[0, 0] == flows.requeued[0]  # due at the end of the next step
+
+
+def test_cars_switched_off_give_batch_work_back_and_drain_chat(suburb: ServingSetup) -> None:
+    step = Step(suburb, cars=0.0)
+    step.queue.running[0] = 100.0, 50.0, 80.0
+    step.off_share[:] = 0.25
+    flows = step.run()
+    assert flows.on_time[0].tolist() == [100.0, 50.0, 60.0]
+    assert flows.requeued.tolist() == [20.0]
+    assert step.queue.batch_due[0, 0] == 20.0
+    assert step.queue.running.sum() == 0.0
+
+
+def test_nothing_is_lost_where_work_is_handed_over() -> None:
+    step = Step(serving_setup(_config(lose_work=0), ["ai5"]))
+    step.queue.batch_due[0, 40] = 1e6
+    step.queue.running[0, BATCH_70B] = 80.0
+    step.lost_cars[:], step.off_share[:] = 5.0, 1.0
+    flows = step.run()
+    assert flows.lost.sum() == 0.0
+    assert flows.requeued.sum() == 0.0
+
+
+def test_no_car_means_exactly_nothing_served(suburb: ServingSetup) -> None:
+    step = Step(suburb, cars=0.0)
+    step.chat[:] = 1e5 / 3
+    step.batch_new[:] = 777.7
+    step.queue.batch_due[:] = 123.4
+    flows = step.run()
+    for name in ("dispatched", "on_time", "late", "lost", "requeued", "ttft_sum_s", "util"):
+        assert not getattr(flows, name).any(), name
+    assert flows.diverted[0].tolist() == flows.arrived[0, :2].tolist() + [0.0]
+
+
+def test_single_tier_cars_come_first() -> None:
+    setup = serving_setup(_config({"ai4": 0.5, "ai5": 0.5}), ["ai4", "ai5"])
+    step = Step(setup)
+    step.chat[0, CHAT_8B] = 60 * 0.5 * 100 * setup.rate[0, CHAT_8B]
+    step.chat[0, CHAT_70B] = 60 * 0.4 * 100 * setup.rate[1, CHAT_70B]
+    flows = step.run()
+    assert flows.util[0] == pytest.approx([0.5, 0.4], rel=1e-3)
+    step.chat[0, CHAT_8B] *= 3.0
+    assert step.run().util[0] == pytest.approx([0.99, 0.4 + 0.5 * setup.rate[0, 0] / setup.rate[1, 0]], rel=0.02)
+
+
+def test_a_faster_car_counts_as_several() -> None:
+    setup = serving_setup(_config({"ai5": 0.5, "claim": 0.5}), ["ai5", "claim"])
+    mixed, plain = Step(setup), Step(setup)
+    mixed.cars[0, :, :] = [[60.0], [10.0]]
+    plain.cars[0, :, :] = [[100.0], [0.0]]
+    for step in (mixed, plain):
+        step.chat[:] = [[[60 * 0.2 * 100 * AI5_8B_PER_S], [60 * 0.3 * 100 * AI5_70B_PER_S]]]
+    assert mixed.run().on_time == pytest.approx(plain.run().on_time, rel=1e-9)
+
+
+def test_half_sub_steps_change_little(suburb: ServingSetup) -> None:
+    def served(num_sub: int) -> FloatArray:
+        minutes = np.linspace(0.0, 15.0, num_sub, endpoint=False) + 7.5 / num_sub
+        queue = QueueState.zeros(1, suburb)
+        flows = serve(
+            suburb,
+            (100.0 - 3.0 * minutes)[None, None],
+            np.full((1, 2, num_sub), 15.0 / num_sub) * np.array([20_000.0, 2_000.0])[:, None],
+            queue.batch_due,
+            np.full((1, 3), 5_000.0),
+            queue.running,
+            np.zeros((1, 1)),
+            np.zeros(1),
+            15.0 / num_sub,
+        )
+        return np.concatenate([flows.dispatched[0], flows.diverted[0], flows.util[0]])
+
+    assert served(30) == pytest.approx(served(15), rel=5e-3)
+
+
+@pytest.mark.parametrize("shares", [{"ai5": 1.0}, {"ai4": 0.3, "ai5": 0.3, "claim": 0.4}])
+def test_a_row_does_not_depend_on_its_batch_bit_for_bit(shares: dict[str, float]) -> None:
+    setup = serving_setup(_config(shares, batch_slots=150 if len(shares) > 1 else 32, tpot_slo_s=1.0), list(shares))
+    rng = np.random.default_rng(7)
+    arrays = (
+        rng.uniform(0, 200, (64, setup.num_groups, J)) * (rng.random((64, setup.num_groups, 1)) < 0.8),
+        rng.uniform(0, 4e4, (64, 2, J)),
+        rng.uniform(0, 2e3, (64, setup.max_due + 1)),
+        rng.uniform(0, 9e3, (64, 3)),
+        rng.uniform(0, 9e3, (64, 3)),
+        rng.uniform(0, 3, (64, setup.num_groups)),
+        rng.uniform(0, 0.3, 64),
+    )
+
+    def results(block: int) -> list[FloatArray]:
+        out = []
+        for start in range(0, 64, block):
+            inputs = [array[start : start + block].copy() for array in arrays]
+            flows = serve(setup, *inputs)
+            out.append([getattr(flows, f.name) for f in fields(flows)] + [inputs[2], inputs[4]])
+        return [np.concatenate(columns) for columns in zip(*out, strict=True)]
+
+    whole = results(64)
+    for block in (1, 7):
+        for a, b in zip(whole, results(block), strict=True):
+            assert np.array_equal(a, b)
