@@ -36,7 +36,7 @@ from experiments.sessions import (
 from fleet_env.config import EnvConfig
 from fleet_env.generators import cars
 from fleet_env.generators.cars import UP_TO_DOWN_CAP
-from fleet_env.types import FloatArray
+from fleet_env.types import FloatArray, IntArray
 
 NUM_CARS, WEEKS = 3000, 12
 PAID_CARS, PAID_WEEKS = 1000, 6
@@ -192,12 +192,13 @@ def share_by_halfhour(sessions: Sessions, weights: FloatArray) -> FloatArray:
     return result
 
 
-def _clock_share(user: np.ndarray, when_h: FloatArray, weights: FloatArray) -> FloatArray:
+def _clock_share(user: IntArray, when_h: FloatArray, weights: FloatArray) -> FloatArray:
     weekend = (when_h // 24 % 7) >= 5
     cell = weekend * 24 + (when_h % 24).astype(int)
     flat = np.bincount(user * 48 + cell, minlength=weights.shape[1] * 48)
     counts = (weights @ flat.reshape(-1, 48)).reshape(-1, 2, 24)
-    return (counts / counts.sum(axis=2, keepdims=True)).reshape(len(weights), 48)
+    share: FloatArray = counts / counts.sum(axis=2, keepdims=True)
+    return share.reshape(len(weights), 48)
 
 
 def arrival_share(sessions: Sessions, weights: FloatArray) -> FloatArray:

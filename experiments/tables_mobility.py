@@ -30,17 +30,17 @@ from experiments.sessions import (
     work_sessions,
 )
 from fleet_env.config import FleetConfig
-from fleet_env.dynamics import mobility
+from fleet_env.dynamics import habits
 from fleet_env.generators import cars
 from fleet_env.types import BoolArray, FloatArray
 
-GROUPS = (np.arange(mobility.DWELL_ATOMS) + 0.5) / mobility.DWELL_ATOMS  # middles of equal groups
+GROUPS = (np.arange(habits.DWELL_ATOMS) + 0.5) / habits.DWELL_ATOMS  # middles of equal groups
 RANKS = np.linspace(0.0, 1.0, 41)
-MIN_STAYS = 160  # per row of the dwell table: no row shows a single session
+MIN_STAYS = 100  # per row of the dwell table: no row shows a single session
 NIGHT_ENDS = 4.0  # o'clock: a stay past it is overnight
 MIN_STAY_H = 0.1
-# stays elsewhere: errands and visits, nights (by arrival before or after 16 h), days away; est, fitted
-# to 19 % of the time elsewhere (domain 3)
+# stays elsewhere: errands and visits, nights (by arrival before or after 16 h), days away;
+# est, fitted to 19 % of the time elsewhere (domain 3)
 VISIT_MEDIAN_H, VISIT_SIGMA, MAX_VISIT_H = 1.1, 1.0, 9.0
 OVERNIGHT_EARLY, OVERNIGHT_LATE, AWAY_SHARE = 0.02, 0.10, 0.006
 EXTRA_DAY = 0.43  # chance that an unplugged home stay lasts one more day, again and again; fitted
@@ -107,7 +107,7 @@ def home_dwell(fit: Sessions) -> pd.DataFrame:
     An hour with fewer than MIN_STAYS sessions borrows from its neighbours on the clock.
     """
     hour = fit.start_h % 24
-    day = mobility.DAY_TYPE[(fit.start_h // 24 % 7).astype(int)]
+    day = habits.DAY_TYPE[(fit.start_h // 24 % 7).astype(int)]
     stay = fit.end_h - fit.start_h
     rows = [_row(stay, hour, day == d, h) for d in range(4) for h in range(24)]
     return _dwell_frame("home_plugged", rows)
@@ -249,7 +249,7 @@ def stated_law(error_h: FloatArray, stay_h: FloatArray) -> pd.DataFrame:
     error = np.sort(error_h)
     stay = np.sort(stay_h)
     weight = np.full(len(error), 1.0 / len(error))
-    fits = np.searchsorted(error, np.floor(stay * mobility.STATED_PER_H) / mobility.STATED_PER_H)
+    fits = np.searchsorted(error, np.floor(stay * habits.STATED_PER_H) / habits.STATED_PER_H)
     fits = np.maximum(fits, 1)
     for _ in range(200):
         below = np.cumsum(weight)[fits - 1]
@@ -285,18 +285,19 @@ def vehicle_classes() -> pd.DataFrame:
 
 def fit_habits(out: Path, fit: Sessions) -> None:
     """Fit plug factors and propensities by alternating proportional updates."""
-    rate = np.sort(plugins_per_day(fit))
-    target_rate = np.interp(RANKS, (np.arange(len(rate)) + 0.5) / len(rate), rate)
-    target = arrivals_per_day(fit)
-    factor, propensity = np.ones(mobility.NUM_BANDS), target_rate.copy()
-    _write_habits(out, factor, propensity, propensity)
+    weight = user_weights(fit)
+    target_rate = _quantiles(plugins_per_day(fit), weight, RANKS)
+    target = arrivals_per_day(fit, weight)
+    factor, propensity = np.ones(habits.NUM_BANDS), target_rate.copy()
+    _write_habits(out, factor, propensity, propensity, target_rate)
     for _ in range(FIT_ROUNDS):
         sim, habit = _simulate(factor, propensity)
-        ratio = target / np.maximum(arrivals_per_day(sim), 1e-5)
+        everyone = np.full(sim.num_users, 1.0 / sim.num_users)
+        ratio = target / np.maximum(arrivals_per_day(sim, everyone), 1e-5)
         factor = np.clip(factor * np.clip(ratio, 0.4, 2.5) ** 0.8, 0.01, 20.0)
         ratio = target_rate / _rate_by_rank(plugins_per_day(sim), habit)
         propensity = np.sort(np.clip(propensity * ratio**0.8, 0.0, 8.0))
-    _write_habits(out, factor, propensity, _paid(factor, propensity))
+    _write_habits(out, factor, propensity, _paid(factor, propensity), target_rate)
 
 
 def _rate_by_rank(rate: FloatArray, habit: FloatArray) -> FloatArray:
@@ -316,34 +317,46 @@ def _paid(factor: FloatArray, propensity: FloatArray) -> FloatArray:
     return propensity * float(np.sqrt(low * high))
 
 
-def arrivals_per_day(sessions: Sessions) -> FloatArray:
-    """Plug-ins per user-day by band, shape (96,); every user weighs the same."""
-    day = mobility.DAY_TYPE[(sessions.start_h // 24 % 7).astype(int)]
+def user_weights(sessions: Sessions) -> FloatArray:
+    """Weights of users that sum to 1: half alike, half by active time.
+
+    The data's README gives both conventions: a mean over users (plugged share 0.283) and a curve
+    weighted by time observed (0.318). The fit aims between them.
+    """
+    days = active_days(sessions)
+    return 0.5 / len(days) + 0.5 * days / days.sum()
+
+
+def arrivals_per_day(sessions: Sessions, user_weight: FloatArray) -> FloatArray:
+    """Plug-ins per user-day by band, weighted mean over users, shape (96,)."""
+    day = habits.DAY_TYPE[(sessions.start_h // 24 % 7).astype(int)]
     band = day * 24 + (sessions.start_h % 24).astype(int)
-    weight = 1.0 / active_days(sessions)[sessions.user]
-    num_users = len(active_days(sessions))
-    share: FloatArray = np.bincount(band, weight, mobility.NUM_BANDS) / num_users
-    return share * 7.0 / BAND_DAYS
+    weight = (user_weight / active_days(sessions))[sessions.user]
+    rate: FloatArray = np.bincount(band, weight, habits.NUM_BANDS) * 7.0 / BAND_DAYS
+    return rate
 
 
 def _simulate(factor: FloatArray, propensity: FloatArray) -> tuple[Sessions, FloatArray]:
     """Home plug sessions of the compared population under trial habits, and each car's rank."""
-    base = mobility.tables(FleetConfig())
-    table = np.full((3, mobility.NUM_BANDS), mobility.WORK_PLUG_PROBABILITY, np.float32)
-    table[0] = factor
-    habit = mobility.habit_atoms(RANKS, propensity)
-    tables = replace(base, plug_factor=table.ravel(), habit=habit)
+    base = habits.tables(FleetConfig())
+    plug_factor = base.plug_factor.copy()
+    plug_factor[: habits.NUM_BANDS] = factor  # home comes first
+    habit = habits.habit_atoms(RANKS, propensity)
+    tables = replace(base, plug_factor=plug_factor, habit=habit)
     config = compared_population(FIT_CARS)
     stays = simulate(config, weeks=FIT_WEEKS, tables=tables)
     key = calibration_key()
     return stays.home_plugged(), cars.draw_params(config, key, ["ai5"]).habit
 
 
-def _write_habits(out: Path, factor: FloatArray, propensity: FloatArray, paid: FloatArray) -> None:
+def _write_habits(
+    out: Path, factor: FloatArray, propensity: FloatArray, paid: FloatArray, rate: FloatArray
+) -> None:
     bands = [(DAY_NAMES[day], hour) for day in range(4) for hour in range(24)]
     plug = pd.DataFrame(bands, columns=["day", "hour"]).assign(factor=factor)
     _write(out / "mobility_plug.csv", plug, NORWAY, "plug-in factor at home, fitted")
-    habit = pd.DataFrame({"rank": RANKS, "propensity": propensity, "paid": paid})
+    columns = {"rank": RANKS, "plugins_per_day": rate, "propensity": propensity, "paid": paid}
+    habit = pd.DataFrame(columns)
     source = f"{NORWAY}; column 'paid': assumption of 6 plug-ins a week (domain 3)"
     _write(out / "mobility_habit.csv", habit, source, "plug-in propensity by rank of owner, fitted")
 

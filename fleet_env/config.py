@@ -19,7 +19,9 @@ def _require(ok: bool, key: str, value: object, expected: str) -> None:
 def _in_range(owner: object, prefix: str, **limits: tuple[float, float]) -> None:
     for name, (low, high) in limits.items():
         value = getattr(owner, name)
-        _require(low <= value <= high, f"{prefix}.{name}", value, f"a number in [{low:g}, {high:g}]")
+        _require(
+            low <= value <= high, f"{prefix}.{name}", value, f"a number in [{low:g}, {high:g}]"
+        )
 
 
 def _shares(key: str, shares: dict[str, float]) -> None:
@@ -37,21 +39,31 @@ class FleetConfig:
     lfp_share: float = 0.40  # domain 8: 57.5 kWh LFP, the rest 76 kWh NCA
     home_charger_share: float = 0.80  # domain 3 (EV owners today)
     level1_share: float = 0.25  # of home chargers; domain 2a, est
-    work_charger_share: float = 0.15  # of workers; est, INL EV Project: work 32-39 % with work charging
+    work_charger_share: float = (
+        0.15  # of workers; est, INL EV Project: work 32-39 % with work charging
+    )
     home_link_share: float = 0.65  # car within usable home Wi-Fi; domain 4, est
     work_link_share: float = 0.30  # est
     wifi_cap_mbps: float = 40.0  # goodput at the car on Wi-Fi, down; domain 4, est
-    paid_habits: bool = False  # owners plug in as if paid for it: an assumption (domain 3: 6 sessions a week)
+    paid_habits: bool = (
+        False  # owners plug in as if paid for it: an assumption (domain 3: 6 sessions a week)
+    )
     closed_garage_share: float = 0.40  # est
-    unplugged_share: float = 0.0  # owners who allow compute unplugged; domain 8: forbidden by default
+    unplugged_share: float = (
+        0.0  # owners who allow compute unplugged; domain 8: forbidden by default
+    )
     cellular_share: float = 0.0  # owners who allow cellular data where there is no Wi-Fi
-    weights_missing_share: float = 0.02  # cars that have not fetched the latest weights; est: 1 day in a 60-day cycle
+    weights_missing_share: float = (
+        0.02  # cars that have not fetched the latest weights; est: 1 day in a 60-day cycle
+    )
     max_age_years: float = 8.0  # uniform pack age; est
     reserve_soc: float = 0.30  # domain 7
     target_soc_nca: float = 0.80  # domain 7
     target_soc_lfp: float = 0.95  # domain 7
     standby_w: float = 10.0  # asleep; domain 1b, est
-    override_per_month: float = 0.5  # owner override (snooze for the rest of the stay); domain 3, est
+    override_per_month: float = (
+        0.5  # owner override (snooze for the rest of the stay); domain 3, est
+    )
 
     def __post_init__(self) -> None:
         _shares("fleet.accelerators", self.accelerators)
@@ -94,7 +106,9 @@ class ServingConfig:
     tpot_slo_s: float = 0.200  # MLPerf server; domain 5
     slo_quantile: float = 0.99  # MLPerf: p99
     rtt_s: float = 0.033  # WAN 25 ms + Wi-Fi 8 ms; domain 4
-    lose_work: bool = True  # in-flight requests die with a departure (False: they are handed over for free)
+    lose_work: bool = (
+        True  # in-flight requests die with a departure (False: they are handed over for free)
+    )
 
     def __post_init__(self) -> None:
         _in_range(
@@ -122,8 +136,12 @@ class DemandConfig:
     load: float = 0.5  # mean work of all demand / mean plugged and linked cars
     batch_share: float = 0.30  # of the work; domain 5, est
     chat_70b_share: float = 0.50  # of the interactive work; est
-    trusted_only_share: float = 0.50  # of interactive work, never leaves the data centre; domain 7, est
-    rate_noise_cv: float = 0.0  # AR(1) log-rate on top of the source; 0 on a replay, which has its own
+    trusted_only_share: float = (
+        0.50  # of interactive work, never leaves the data centre; domain 7, est
+    )
+    rate_noise_cv: float = (
+        0.0  # AR(1) log-rate on top of the source; 0 on a replay, which has its own
+    )
     rate_noise_lag1: float = 0.4  # per 10 min; ServeGen m-large residual
     input_tokens: float = 1155.0  # mean, Azure 2023 conversation; domain 5
     output_tokens: float = 211.0  # mean, Azure 2023 conversation; domain 5
@@ -185,7 +203,12 @@ class EnergyConfig:
     public_usd_per_kwh: float = 0.45  # public fast charging; est
 
     def __post_init__(self) -> None:
-        _require(self.source in ("grid", "pack", "managed"), "energy.source", self.source, "grid, pack or managed")
+        _require(
+            self.source in ("grid", "pack", "managed"),
+            "energy.source",
+            self.source,
+            "grid, pack or managed",
+        )
         _in_range(
             self,
             "energy",
@@ -235,7 +258,9 @@ class RewardConfig:
     pay_usd_per_on_duty_h: float = 0.03  # assumption of the suburb card
     cellular_usd_per_gb: float = 3.0  # domain 4, est
     request_kb: float = 6.0  # 5 kB in + 1 kB out; domain 4
-    slo_penalty: float = 1.0  # times the data-centre price of a lost or late interactive request; assumption
+    slo_penalty: float = (
+        1.0  # times the data-centre price of a lost or late interactive request; assumption
+    )
 
     def __post_init__(self) -> None:
         _in_range(
@@ -273,11 +298,22 @@ class EnvConfig:
     reward: RewardConfig = field(default_factory=RewardConfig)
 
     def __post_init__(self) -> None:
-        _require(1 <= self.num_cars <= 200_000_000, "num_cars", self.num_cars, "1 to 200,000,000 cars")
+        _require(
+            1 <= self.num_cars <= 200_000_000, "num_cars", self.num_cars, "1 to 200,000,000 cars"
+        )
         _require(1 <= self.days <= 14, "days", self.days, "1 to 14 days")
-        _require(self.step_min in (5, 10, 15, 30, 60), "step_min", self.step_min, "5, 10, 15, 30 or 60 minutes")
-        _require(0 <= self.start_hour < 24, "start_hour", self.start_hour, "a local hour in [0, 24)")
-        _require(self.observation in ("cars", "fleet"), "observation", self.observation, "cars or fleet")
+        _require(
+            self.step_min in (5, 10, 15, 30, 60),
+            "step_min",
+            self.step_min,
+            "5, 10, 15, 30 or 60 minutes",
+        )
+        _require(
+            0 <= self.start_hour < 24, "start_hour", self.start_hour, "a local hour in [0, 24)"
+        )
+        _require(
+            self.observation in ("cars", "fleet"), "observation", self.observation, "cars or fleet"
+        )
 
     @property
     def dt_h(self) -> float:

@@ -29,11 +29,13 @@ class Dispatch:
     downloaded_gb: FloatArray  # (rows,) weights fetched
 
 
-def refusals(world: World, block: Block, refused: BoolArray, hot: BoolArray, t_h: float) -> FloatArray:
+def refusals(
+    world: World, block: Block, refused: BoolArray, hot: BoolArray, t_h: float
+) -> FloatArray:
     """Count refused duty bits by reason, shape (rows, reasons)."""
     rows = block.num_rows
     counts = np.zeros((rows, len(REFUSALS)))
-    cars = np.flatnonzero(refused)
+    cars = refused.nonzero()[0]
     if cars.size == 0:
         return counts
     cars += block.lo
@@ -79,7 +81,7 @@ def dispatch(
     """
     setup, state, derived = world.setup, world.state, world.derived
     span = slice(block.lo, block.hi)
-    cars = np.flatnonzero(duty[span] | derived.live[span] | state.duty[span])
+    cars = (duty[span] | derived.live[span] | state.duty[span]).nonzero()[0]
     cars += block.lo
     row = derived.row.take(cars)
     on, was_on = duty.take(cars), state.duty.take(cars)
@@ -174,7 +176,7 @@ def _download(world: World, cars: IntArray, on: BoolArray, ready_min: FloatArray
     """Fetch weights while waking; few cars have any left, so look first. Returns GB per car."""
     left_gb = world.state.weights_gb.take(cars)
     fetched_gb = np.zeros_like(left_gb)
-    loading = np.flatnonzero(on & (left_gb > 0))
+    loading = (on & (left_gb > 0)).nonzero()[0]
     if loading.size:
         some = cars[loading]
         after_gb = kernels.fetch_weights(
@@ -190,5 +192,5 @@ def _download(world: World, cars: IntArray, on: BoolArray, ready_min: FloatArray
 
 
 def _count(cell: IntArray, weight: FloatArray, which: BoolArray, num_cells: int) -> FloatArray:
-    some = np.flatnonzero(which)
+    some = which.nonzero()[0]
     return np.bincount(cell[some], weights=weight[some], minlength=num_cells).astype(np.float64)

@@ -58,7 +58,7 @@ class FleetEnv(gym.Env[Obs, NDArray[np.int8]]):
 
     def __init__(
         self,
-        scenario: str = "suburb",  # noqa: A002 -- the name users type
+        scenario: str = "suburb",
         *,
         split: str = "train",
         config: EnvConfig | None = None,
@@ -80,7 +80,9 @@ class FleetEnv(gym.Env[Obs, NDArray[np.int8]]):
         self.action_space = self.vector.single_action_space
         self.observation_space = self.vector.single_observation_space
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Obs, Info]:
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Obs, Info]:
         """Start an episode; ``options={"scenario_seeds": [s]}`` names the scenario instead of `seed`."""
         super().reset(seed=seed)
         obs, info = self.vector.reset(seed=seed, options=options)

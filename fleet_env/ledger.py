@@ -11,14 +11,19 @@ from fleet_env.blocks import Block
 from fleet_env.config import EnvConfig
 from fleet_env.dynamics.serving import ServiceFlows
 from fleet_env.metrics import METRICS, REFUSALS, REWARD_TERMS
-from fleet_env.settle import SUM, RowInputs, RowSums
+from fleet_env.rowsums import SUM, RowSums
 from fleet_env.types import BATCH_70B, CLASSES, FloatArray
+from fleet_env.world import RowInputs
 
 TERM = {name: i for i, name in enumerate(REWARD_TERMS)}
 METRIC = {name: len(REWARD_TERMS) + i for i, name in enumerate(METRICS)}
 REQUESTS = ("arrived", "on_time", "late", "lost", "diverted", "expired")
 # sums over cars that are metrics as they are
-PLAIN_SUMS = tuple(name for name in SUM if name in METRICS)
+PLAIN_SUMS = [SUM[name] for name in SUM if name in METRIC]
+PLAIN_METRICS = [METRIC[name] for name in SUM if name in METRIC]
+CHAT_MISSES = [
+    METRIC[f"{kind}_{name}"] for kind in ("late", "lost") for name in CLASSES[:BATCH_70B]
+]
 
 
 class Ledger:
@@ -30,9 +35,7 @@ class Ledger:
         Terms first [USD, positive = earned], then metrics; overwritten every step.
     """
 
-    def __init__(
-        self, config: EnvConfig, price_usd: FloatArray, num_envs: int
-    ) -> None:
+    def __init__(self, config: EnvConfig, price_usd: FloatArray, num_envs: int) -> None:
         self._config, self._price_usd = config, price_usd
         self.values = np.zeros((len(REWARD_TERMS) + len(METRICS), num_envs))
 
@@ -45,10 +48,9 @@ class Ledger:
     @property
     def costs(self) -> dict[str, FloatArray]:
         """Constraint costs for constrained learners, see `fleet_env.metrics.COSTS`."""
-        chat = [METRIC[f"{kind}_{name}"] for kind in ("late", "lost") for name in CLASSES[:BATCH_70B]]
         return {
             "shortfall": self.values[METRIC["shortfalls"]].copy(),
-            "slo": self.values[chat].sum(axis=0),
+            "slo": self.values[CHAT_MISSES].sum(axis=0),
         }
 
     def book(
@@ -84,8 +86,7 @@ class Ledger:
             sums[:, span] += part.values
             first = METRIC[f"refused_{REFUSALS[0]}"]
             values[first : first + len(REFUSALS), span] += counts.T
-        for name in PLAIN_SUMS:
-            values[METRIC[name]] = sums[SUM[name]]
+        values[PLAIN_METRICS] = sums[PLAIN_SUMS]
         values[METRIC["busy_h"]] = busy_h
         values[METRIC["downloaded_gb"]] = downloaded_gb
         self._book_requests(flows, open_requests)

@@ -36,10 +36,17 @@ METRICS: dict[str, str] = {
     "cellular_gb": "request data over cellular links",
 }
 REFUSALS = ("away", "unplugged", "no_link", "snoozed", "reserve", "hot", "memory")
-METRICS.update({f"refused_{reason}": f"duty bits refused: {reason.replace('_', ' ')}" for reason in REFUSALS})
+METRICS.update(
+    {f"refused_{reason}": f"duty bits refused: {reason.replace('_', ' ')}" for reason in REFUSALS}
+)
 
 COSTS = {
     "shortfall": "shortfalls at departure (count)",
     "slo": "interactive requests lost or late (requests)",
 }
-EPISODE_FIELDS = ("return", "length", *(f"reward/{t}" for t in REWARD_TERMS), *(f"metric/{m}" for m in METRICS))
+EPISODE_FIELDS = (
+    "return",
+    "length",
+    *(f"reward/{t}" for t in REWARD_TERMS),
+    *(f"metric/{m}" for m in METRICS),
+)

@@ -46,11 +46,22 @@ CAR_FIELDS = (
 )
 CAR = {field.name: i for i, field in enumerate(CAR_FIELDS)}
 # set once per episode; the rest changes while it runs
-STATIC_CAR_FIELDS = ("pack_kwh", "lfp", "fits_8b", "fits_70b", "awake_kw", "busy_kw", "reserve_soc", "target_soc")
+STATIC_CAR_FIELDS = (
+    "pack_kwh",
+    "lfp",
+    "fits_8b",
+    "fits_70b",
+    "awake_kw",
+    "busy_kw",
+    "reserve_soc",
+    "target_soc",
+)
 
 
 def _series(name: str, unit: str, low: float, high: float, doc: str) -> tuple[Field, ...]:
-    return tuple(Field(f"{name}_{h:02d}h", unit, low, high, f"{doc}, hour +{h}") for h in range(FORECAST_H))
+    return tuple(
+        Field(f"{name}_{h:02d}h", unit, low, high, f"{doc}, hour +{h}") for h in range(FORECAST_H)
+    )
 
 
 # Per fleet; work is in cars' worth per car of the fleet: 0.1 means a tenth of all cars fully busy.
@@ -60,8 +71,16 @@ FLEET_FIELDS = (
     Field("weekend", "flag", 0, 1, "local Saturday or Sunday"),
     Field("left", "1", 0, 1, "share of the episode still to play"),
     Field("price", "USD/kWh", -2, 20, "retail price of this step"),
-    Field("ref_price", "USD/kWh", -2, 20, "mean retail price of 24 h, at which owed charge is booked"),
-    Field("refill_price", "USD/kWh", -2, 20, "dearest of the cheap hours ahead, at which owed charge is refilled"),
+    Field(
+        "ref_price", "USD/kWh", -2, 20, "mean retail price of 24 h, at which owed charge is booked"
+    ),
+    Field(
+        "refill_price",
+        "USD/kWh",
+        -2,
+        20,
+        "dearest of the cheap hours ahead, at which owed charge is refilled",
+    ),
     Field("cheap", "flag", 0, 1, "this step counts as cheap"),
     Field("carbon", "kg/kWh", 0, 2, "life-cycle carbon intensity of the grid now"),
     Field("ambient", "degC", -60, 60, "outdoor temperature now"),
@@ -75,8 +94,20 @@ FLEET_FIELDS = (
     Field("duty", "1", 0, 1, "share of the cars on duty in the step before"),
     Field("available", "1", 0, 1, "share of the cars the mask allows"),
     Field("plugged", "1", 0, 1, "share of the cars plugged"),
-    Field("value_70b_usd_per_h", "USD/h", 0, 100, "data-centre price of an hour of a fully busy car, 70B chat"),
-    Field("value_8b_usd_per_h", "USD/h", 0, 100, "data-centre price of an hour of a fully busy car, 8B chat"),
+    Field(
+        "value_70b_usd_per_h",
+        "USD/h",
+        0,
+        100,
+        "data-centre price of an hour of a fully busy car, 70B chat",
+    ),
+    Field(
+        "value_8b_usd_per_h",
+        "USD/h",
+        0,
+        100,
+        "data-centre price of an hour of a fully busy car, 8B chat",
+    ),
     Field("value_batch_usd_per_h", "USD/h", 0, 100, "the same for batch work, discount included"),
     Field("pay_usd_per_h", "USD/h", 0, 100, "owner pay per on-duty hour"),
     *_series("price", "USD/kWh", -2, 20, "retail price (published)"),
@@ -113,5 +144,8 @@ def observation_space(kind: str, num_cars: int) -> spaces.Dict | spaces.Box:
 
 def field_docs(fields: tuple[Field, ...]) -> str:
     """Field table as text, one line per field: the spec sheet of the class docstring is made of it."""
-    rows = [f"{i:3d}  {f.name:<22} [{f.low:g}, {f.high:g}] {f.unit:<10} {f.doc}" for i, f in enumerate(fields)]
+    rows = [
+        f"{i:3d}  {f.name:<22} [{f.low:g}, {f.high:g}] {f.unit:<10} {f.doc}"
+        for i, f in enumerate(fields)
+    ]
     return "\n".join(rows)

@@ -37,7 +37,9 @@ def slo_penalty(missed: FloatArray, price_usd: FloatArray, config: RewardConfig)
     return usd
 
 
-def shortfall_cost(shortfalls: FloatArray, short_kwh: FloatArray, config: RewardConfig) -> FloatArray:
+def shortfall_cost(
+    shortfalls: FloatArray, short_kwh: FloatArray, config: RewardConfig
+) -> FloatArray:
     """Inconvenience of leaving with too little charge [USD, >= 0]."""
     return config.shortfall_usd * shortfalls + config.shortfall_usd_per_kwh * short_kwh
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
+from numbers import Integral, Real
 from typing import Any, TypeVar
 
 from fleet_env.config import SPLITS, EnvConfig
@@ -43,7 +44,9 @@ def scenario(name: str = "suburb", /, **overrides: Any) -> EnvConfig:
     0.3
     """
     if name not in CARDS:
-        raise ValueError(f"scenario {name!r}: expected one of {sorted(CARDS)}{_hint(name, list(CARDS))}")
+        raise ValueError(
+            f"scenario {name!r}: expected one of {sorted(CARDS)}{_hint(name, list(CARDS))}"
+        )
     config = _apply(EnvConfig(), CARDS[name], "")
     return _apply(config, overrides, "")
 
@@ -65,8 +68,30 @@ def _apply(config: T, overrides: Mapping[str, Any], prefix: str) -> T:
         if is_dataclass(current) and isinstance(value, Mapping):
             changes[key] = _apply(current, value, f"{prefix}{key}.")
         else:
-            changes[key] = value
+            changes[key] = _of_kind(value, current, prefix + key)
     return replace(config, **changes)  # type: ignore[type-var]
+
+
+def _of_kind(value: Any, current: object, key: str) -> Any:
+    """Return `value` if it is of the kind of the setting it replaces, else raise ValueError."""
+    kind, name = type(current), f"a mapping or {type(current).__name__}"
+    for known, accepted, text in _KINDS:
+        if isinstance(current, known):
+            kind, name = accepted, text
+            break
+    if not isinstance(value, kind) or isinstance(value, bool) != isinstance(current, bool):
+        raise ValueError(f"{key}={value!r}: expected {name}")
+    return value
+
+
+# type of a default -> what may replace it; NumPy's numbers count, a bool is no number
+_KINDS: tuple[tuple[type, type, str], ...] = (
+    (bool, bool, "True or False"),
+    (int, Integral, "a whole number"),
+    (float, Real, "a number"),
+    (str, str, "a text"),
+    (dict, Mapping, "a mapping of shares"),
+)
 
 
 def _hint(word: str, valid: list[str]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fleet_env.config import EnvConfig
-from fleet_env.dynamics.serving import QueueState, ServiceFlows, ServingSetup
+from fleet_env.dynamics.serving import QueueState, ServiceFlows
 from fleet_env.generators.exogenous import Exogenous
 from fleet_env.observations import (
     BATCH_00H,
@@ -17,13 +17,27 @@ from fleet_env.observations import (
     FORECAST_H,
     PRICE_00H,
 )
-from fleet_env.types import EVSE_NONE, HOME, LFP, LINK_NONE, WORK, BoolArray, FloatArray, IntArray
-from fleet_env.units import G_PER_KG, MIN_PER_H, S_PER_H
+from fleet_env.types import (
+    BATCH_70B,
+    CHAT_8B,
+    CHAT_70B,
+    EVSE_NONE,
+    HOME,
+    LFP,
+    LINK_NONE,
+    WORK,
+    BoolArray,
+    FloatArray,
+    IntArray,
+)
+from fleet_env.units import G_PER_KG, HOURS_PER_DAY, MIN_PER_H
 from fleet_env.world import ALLOWED, World
 
 STAY_MAX_H = 48.0  # bound of the stated stay shown
 PARKED_MAX_H = 96.0  # bound of the time since arrival shown
 READY_MAX_MIN = 1440.0
+DUE_H = (1, 4, 12)  # horizons of the batch backlog shown
+ROW_STEPS = 1024  # rows times steps worked out at once: their arrays stay small
 
 
 class CarSensors:
@@ -75,12 +89,16 @@ class CarSensors:
         np.less_equal(state.snooze_h, now_h, out=out[CAR["snoozed"]], casting="unsafe")
         out[CAR["soc"]] = soc
         stay_h = np.subtract(state.stated_h, now_h, out=out[CAR["stay_h"]])
-        np.clip(stay_h, 0.0, STAY_MAX_H, out=stay_h)
+        np.maximum(stay_h, 0.0, out=stay_h)
+        np.minimum(stay_h, STAY_MAX_H, out=stay_h)
         parked_h = np.subtract(now_h, state.parked_h, out=out[CAR["parked_h"]])
-        np.clip(parked_h, 0.0, PARKED_MAX_H, out=parked_h)
+        np.maximum(parked_h, 0.0, out=parked_h)
+        np.minimum(parked_h, PARKED_MAX_H, out=parked_h)
         return out.reshape(len(CAR_FIELDS), *self._shape).transpose(1, 2, 0)
 
-    def _set(self, name: str, value: FloatArray | BoolArray | IntArray, cars: IntArray | None = None) -> None:
+    def _set(
+        self, name: str, value: FloatArray | BoolArray | IntArray, cars: IntArray | None = None
+    ) -> None:
         self._columns[CAR[name], slice(None) if cars is None else cars] = value
 
 
@@ -90,27 +108,34 @@ class FleetSensors:
     def __init__(
         self,
         config: EnvConfig,
-        setup: ServingSetup,
+        work_car_h: FloatArray,
         price_usd: FloatArray,
         requests_per_min: FloatArray,
+        max_due: int,
         num_envs: int,
     ) -> None:
         self._config = config
         self._fleet = np.zeros((num_envs, len(FLEET_FIELDS)), np.float32)
-        self._work_car_h = setup.work_car_s / S_PER_H  # per request, by class
-        value = price_usd / self._work_car_h
+        self._work_car_h = work_car_h  # per request, by class
+        value = np.where(work_car_h > 0, price_usd / np.where(work_car_h > 0, work_car_h, 1.0), 0.0)
         self._fleet[:, FLEET["value_8b_usd_per_h"]] = value[0]
         self._fleet[:, FLEET["value_70b_usd_per_h"]] = value[1]
         self._fleet[:, FLEET["value_batch_usd_per_h"]] = value[2]
         self._fleet[:, FLEET["pay_usd_per_h"]] = config.reward.pay_usd_per_on_duty_h
-        eligible = 1.0 - config.demand.trusted_only_share
-        rate = requests_per_min * np.array([eligible, eligible, 1.0])
         # rate multipliers -> cars' worth of work per car of the fleet
-        self._work_per_rate = (rate * MIN_PER_H * self._work_car_h).astype(np.float32)
+        self._work_per_rate = (requests_per_min * MIN_PER_H * work_car_h).astype(np.float32)
+        self._due_steps = np.minimum(
+            np.round(np.array(DUE_H) / config.dt_h).astype(np.intp) - 1, max_due
+        )
+        self._chunk = max(1, min(16, ROW_STEPS // num_envs))
+
+    def begin(self, exo: Exogenous) -> None:
+        """Start an episode; what comes from outside is worked out for some steps at a time."""
+        self._exo = exo
+        self._ahead = range(0)
 
     def read(
         self,
-        exo: Exogenous,
         step: int,
         flows: ServiceFlows,
         queue: QueueState,
@@ -126,70 +151,75 @@ class FleetSensors:
         shares : FloatArray, shape (3, num_envs)
             Cars on duty in the step before, cars the mask allows, cars plugged; per car of the fleet.
         """
-        out = self._fleet.copy()
-        self._read_clock(out, exo, step)
-        self._read_prices(out, exo, step)
-        self._read_work(out, exo, step, flows, queue)
+        if step not in self._ahead:
+            stop = min(step + self._chunk, self._config.num_steps + 1)
+            self._ahead = range(step, stop)
+            self._outside = self._look_outside(step, stop - step)
+        out: FloatArray = self._outside[step - self._ahead.start].copy()
+        config, per_car = self._config, 1.0 / self._config.num_cars
+        first = FLEET["chat_8b_last"]
+        out[:, first : first + 3] = flows.arrived * (self._work_car_h * (per_car / config.dt_h))
+        due = np.add.accumulate(queue.batch_due, axis=1)
+        due *= self._work_car_h[BATCH_70B] * per_car
+        first = FLEET["batch_due_1h"]
+        out[:, first : first + len(DUE_H)] = due.take(self._due_steps, axis=1)
         out[:, FLEET["util"]] = util
-        for name, share in zip(("duty", "available", "plugged"), shares, strict=True):
-            out[:, FLEET[name]] = share
+        first = FLEET["duty"]
+        out[:, first : first + len(shares)] = shares.T
         return out
 
-    def _read_clock(self, out: FloatArray, exo: Exogenous, step: int) -> None:
-        angle = exo.local_hour[:, step] * np.float32(2.0 * np.pi / 24.0)
-        out[:, FLEET["hour_sin"]] = np.sin(angle)
-        out[:, FLEET["hour_cos"]] = np.cos(angle)
-        out[:, FLEET["weekend"]] = exo.weekday[:, step] >= 5
-        out[:, FLEET["left"]] = 1.0 - step / self._config.num_steps
+    def _look_outside(self, step: int, num: int) -> FloatArray:
+        """Fields of the steps from `step` on that no action changes, shape (num, num_envs, G)."""
+        exo, num_steps = self._exo, self._config.num_steps
+        out = np.repeat(self._fleet[None], num, axis=0)
+        now = slice(step, step + num)
+        known = np.minimum(
+            np.arange(step, step + num), num_steps - 1
+        )  # the last look is at the end
+        angle = exo.local_hour[:, now].T * np.float32(2.0 * np.pi / HOURS_PER_DAY)
+        out[..., FLEET["hour_sin"]] = np.sin(angle)
+        out[..., FLEET["hour_cos"]] = np.cos(angle)
+        out[..., FLEET["weekend"]] = exo.weekday[:, now].T >= 5
+        out[..., FLEET["left"]] = 1.0 - np.arange(step, step + num)[:, None] / num_steps
+        out[..., FLEET["price"]] = exo.price_usd_per_kwh[:, now].T
+        out[..., FLEET["ref_price"]] = exo.ref_price_usd_per_kwh[:, known].T
+        out[..., FLEET["refill_price"]] = exo.threshold_usd_per_kwh[:, known].T
+        out[..., FLEET["cheap"]] = exo.cheap[:, known].T
+        out[..., FLEET["carbon"]] = exo.carbon_g_per_kwh[:, now].T / G_PER_KG
+        out[..., FLEET["ambient"]] = exo.ambient_c[:, now].T
+        price = self._hourly(exo.price_usd_per_kwh[None], step, num)[0]
+        out[..., PRICE_00H : PRICE_00H + FORECAST_H] = price
+        rate = exo.rate_forecast
+        work = self._hourly(rate * self._work_per_rate[:, None, None], step, num)
+        out[..., CHAT_00H : CHAT_00H + FORECAST_H] = work[CHAT_8B] + work[CHAT_70B]
+        out[..., BATCH_00H : BATCH_00H + FORECAST_H] = work[BATCH_70B]
+        return out
 
-    def _read_prices(self, out: FloatArray, exo: Exogenous, step: int) -> None:
-        day = min(step, self._config.num_steps - 1)
-        out[:, FLEET["price"]] = exo.price_usd_per_kwh[:, step]
-        out[:, FLEET["ref_price"]] = exo.ref_price_usd_per_kwh[:, day]
-        out[:, FLEET["refill_price"]] = exo.threshold_usd_per_kwh[:, day]
-        out[:, FLEET["cheap"]] = exo.cheap[:, day]
-        out[:, FLEET["carbon"]] = exo.carbon_g_per_kwh[:, step] / G_PER_KG
-        out[:, FLEET["ambient"]] = exo.ambient_c[:, step]
-        out[:, PRICE_00H : PRICE_00H + FORECAST_H] = self._hourly(exo.price_usd_per_kwh, step)
-
-    def _read_work(
-        self, out: FloatArray, exo: Exogenous, step: int, flows: ServiceFlows, queue: QueueState
-    ) -> None:
-        """Work in cars' worth per car: what arrived, what waits, what is forecast."""
-        config, per_car = self._config, 1.0 / self._config.num_cars
-        arrived = flows.arrived * (self._work_car_h * (per_car / config.dt_h))
-        first = FLEET["chat_8b_last"]
-        out[:, first : first + 3] = arrived
-        per_h = round(1.0 / config.dt_h)
-        due = np.cumsum(queue.batch_due, axis=1) * (self._work_car_h[2] * per_car)
-        for hours in (1, 4, 12):
-            out[:, FLEET[f"batch_due_{hours}h"]] = due[:, min(hours * per_h, due.shape[1]) - 1]
-        rate = exo.demand_forecast(step, FORECAST_H * per_h)
-        hourly = rate.reshape(3, len(out), FORECAST_H, per_h).mean(axis=3)
-        hourly *= self._work_per_rate[:, None, None]
-        out[:, CHAT_00H : CHAT_00H + FORECAST_H] = hourly[0] + hourly[1]
-        out[:, BATCH_00H : BATCH_00H + FORECAST_H] = hourly[2]
-
-    def _hourly(self, series: FloatArray, step: int) -> FloatArray:
+    def _hourly(self, series: FloatArray, step: int, num: int) -> FloatArray:
+        """Hourly means of the next 24 h, (k, num_envs, n) -> (k, num, num_envs, 24)."""
         per_h = round(1.0 / self._config.dt_h)
-        ahead = series[:, step : step + FORECAST_H * per_h]
-        return ahead.reshape(len(series), FORECAST_H, per_h).mean(axis=2)
+        length = num + (FORECAST_H - 1) * per_h
+        hour = series[..., step : step + length].copy()  # of the hour that begins with each step
+        for later in range(1, per_h):
+            hour += series[..., step + later : step + later + length]
+        hour *= np.float32(1.0 / per_h)
+        windows = np.lib.stride_tricks.sliding_window_view(hour, length - num + 1, axis=2)
+        return windows[..., ::per_h].swapaxes(1, 2)
 
 
-def duty_mask(world: World, soc: FloatArray, hot: BoolArray, t_h: float) -> BoolArray:
+def duty_mask(world: World, soc: FloatArray, hot: BoolArray | None, t_h: float) -> BoolArray:
     """Cars that may be on duty now, flat: stay, link and plug allow it, charge above reserve, nobody called it back.
 
     Parameters
     ----------
     soc : FloatArray, shape (num_envs * num_cars,)
         State of charge now.
-    hot : BoolArray, shape (num_envs * num_accelerators * 2,)
-        By `World.air`: the inlet is too hot to compute.
+    hot : BoolArray, shape (num_envs * num_accelerators * 2,), optional
+        By `World.air`: the inlet is too hot to compute. None: nowhere.
     """
     mask = world.derived.reason == ALLOWED
     mask &= soc > world.params.reserve_soc
     mask &= world.state.snooze_h > np.float32(t_h)
-    if hot.any():
+    if hot is not None:
         mask &= ~hot[world.air(slice(None))]
     return mask
-

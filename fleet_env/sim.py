@@ -13,23 +13,28 @@ from fleet_env.blocks import for_each, split_blocks
 from fleet_env.config import EnvConfig
 from fleet_env.dispatch import Dispatch, dispatch, refusals
 from fleet_env.dynamics import mobility, thermal
-from fleet_env.dynamics.energy import bus_power_kw, full_load_heat_w, load_evse, wall_kw
+from fleet_env.dynamics.energy import load_evse, wall_kw
 from fleet_env.dynamics.roofline import accelerator, datacentre_price
-from fleet_env.dynamics.serving import QueueState, ServiceFlows, serve, serving_setup
-from fleet_env.generators.arrivals import batch_arrivals, chat_arrivals, mean_requests_per_min
+from fleet_env.dynamics.serving import QueueState, ServiceFlows, serve
+from fleet_env.dynamics.serving_setup import serving_setup
+from fleet_env.generators.arrivals import mean_requests_per_min
 from fleet_env.generators.cars import draw_params
 from fleet_env.generators.demand_sources import load_demand
 from fleet_env.generators.exogenous import Exogenous, draw_exogenous
 from fleet_env.generators.start import mean_plugged_linked, start_state
 from fleet_env.ledger import METRIC, TERM, Ledger
 from fleet_env.sensors import CarSensors, FleetSensors, duty_mask
-from fleet_env.settle import PowerTable, RowInputs, settle
+from fleet_env.settle import PowerTable, settle
+from fleet_env.timetable import Chips, Timetable, make_timetable
 from fleet_env.types import BATCH_70B, TIER_70B, TIERS, BoolArray, FloatArray, IntArray
-from fleet_env.units import G_PER_KG, MIN_PER_H, S_PER_H
-from fleet_env.world import World, build_world
+from fleet_env.units import MIN_PER_H, S_PER_H
+from fleet_env.world import RowInputs, World, build_world
 
-BATCH_SPREAD_H = 4.0  # batch work that waits counts as short by what would clear it in this time; design
-MILD_C = 20.0  # ambient at which the powers of a car are quoted to the dispatcher
+BATCH_SPREAD_H = (
+    4.0  # waiting batch work counts as short by what would clear it in this time; design
+)
+DRAWN_ROW_STEPS = 1024  # rows times steps of requests drawn at once: their arrays fit the L2 cache
+TINY = 1e-12  # keeps 0 / 0 out of shares whose numerator is then 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +67,9 @@ class FleetSim:
 
     world: World
     exo: Exogenous
+    table: Timetable
     queue: QueueState
+    history: History
     flows: ServiceFlows  # of the step just played
     mask: BoolArray  # flat: cars that may be on duty now
     soc: FloatArray  # flat: state of charge now
@@ -74,23 +81,32 @@ class FleetSim:
         self._car_reward = car_reward
         names = list(config.fleet.accelerators)
         self.setup = serving_setup(config, names)
-        chips = [accelerator(name) for name in names]
-        self._idle_w = np.array([chip.idle_w for chip in chips])
-        self._busy_w = np.array([chip.busy_w for chip in chips])
+        self._chips = Chips.of(config, [accelerator(name) for name in names])
         self._evse_table = load_evse()
         self._tables = mobility.tables(config.fleet)
         self._trace = load_demand(config.demand.source, config.time_zone)
         self.requests_per_min = mean_requests_per_min(
             config.demand, self.setup.work_car_s, mean_plugged_linked(config)
         )
+        eligible = 1.0 - config.demand.trusted_only_share
+        self._level = self.requests_per_min * config.num_cars * [eligible, eligible, 1.0]
+        self._deadline_shares = np.array(list(config.demand.batch_deadline_shares.values()))
+        self._draw_steps = max(1, min(16, DRAWN_ROW_STEPS // num_envs))
+        # car-hours per request; a class that no car can serve brings no work
+        work_car_s = self.setup.work_car_s
+        self._work_car_h = np.where(np.isfinite(work_car_s), work_car_s, 0.0) / S_PER_H
         self.blocks = split_blocks(num_envs, config.num_cars)
         self.price_usd = rewards.request_prices(config, datacentre_price(config.datacentre))
         self.ledger = Ledger(config, self.price_usd, num_envs)
         self._cars = CarSensors(num_envs, config.num_cars)
         self._fleet = FleetSensors(
-            config, self.setup, self.price_usd, self.requests_per_min, num_envs
+            config,
+            self._work_car_h,
+            self.price_usd,
+            self._level / config.num_cars,
+            self.setup.max_due,
+            num_envs,
         )
-        self._heat_w = full_load_heat_w(self._busy_w, **self._power_settings())
         self.scenario_index = np.zeros(num_envs, np.int64)
         self.step_index = 0
 
@@ -106,6 +122,7 @@ class FleetSim:
         self.step_index = 0
         key = draws.scenario_key(self.split, self.scenario_index)
         self.exo = draw_exogenous(config, self.split, key, self._trace)
+        self.table = make_timetable(config, self.exo, self._chips, setup.group_accelerator)
         params = draw_params(config, key, list(setup.accelerators))
         state = start_state(
             config,
@@ -124,17 +141,24 @@ class FleetSim:
             self.num_envs,
             car_reward=self._car_reward,
         )
-        self.history = History.zeros(self.num_envs, config.num_steps)
-        self.queue = QueueState.zeros(self.num_envs, setup)
-        self.flows = no_flows(self.num_envs, setup.num_groups)
         self._keys = draws.car_keys(key, draws.Stream.ARRIVAL, config.num_cars)
-        self._pack_c = self.exo.ambient_c[:, 0].copy()
-        self._serving = np.zeros(self.num_envs)
-        self._util = np.zeros(self.num_envs)
-        self._short = np.zeros((self.num_envs, len(TIERS)))
-        self._idle = np.zeros((self.num_envs, setup.num_groups))
-        self._cars.begin(self.world, *self._quoted_kw())
+        self._begin_rows()
+        self._cars.begin(self.world, self._chips.quoted_kw(0.0), self._chips.quoted_kw(1.0))
+        self._fleet.begin(self.exo)
         self._look()
+
+    def _begin_rows(self) -> None:
+        rows, setup = self.num_envs, self.setup
+        self.history = History.zeros(rows, self.config.num_steps)
+        self.queue = QueueState.zeros(rows, setup)
+        self.flows = no_flows(rows, setup.num_groups)
+        self._clock_h = self.exo.local_hour[:, 0].copy()
+        self._weekday = self.exo.weekday[:, 0].copy()
+        self._pack_c = self.exo.ambient_c[:, 0].copy()
+        self._serving = np.zeros(rows)
+        self._util = np.zeros(rows)
+        self._short = np.zeros((rows, len(TIERS)))
+        self._idle = np.zeros((rows, setup.num_groups))
 
     def step(self, duty: BoolArray) -> None:
         """Play one decision step.
@@ -147,12 +171,10 @@ class FleetSim:
         config, world, t_h = self.config, self.world, self.t_h
         refused = duty & ~self.mask
         duty &= self.mask
-        speed = thermal.derate(self._inlet_c, config.thermal)
-        counts = for_each(
-            self.blocks, lambda b: refusals(world, b, refused[b.lo : b.hi], self._hot, t_h)
-        )
         if world.car_usd is not None:
             world.car_usd[:] = 0.0
+        hot, speed = self.table.hot[self.step_index], self.table.speed[self.step_index]
+        counts = for_each(self.blocks, lambda b: refusals(world, b, refused[b.lo : b.hi], hot, t_h))
         parts = for_each(
             self.blocks,
             lambda b: dispatch(
@@ -167,7 +189,7 @@ class FleetSim:
             ),
         )
         self._serve(parts)
-        rows, power = self._row_inputs(), self._power(speed)
+        rows, power = self._row_inputs(), self._power()
         jobs = list(zip(self.blocks, parts, strict=True))
         sums = for_each(
             jobs, lambda job: settle(world, *job, rows, power, self._keys, self._tables)
@@ -186,7 +208,9 @@ class FleetSim:
         )
         if world.car_usd is not None:
             self._share_credit(parts)
-        self._pack_c = thermal.twin_pack_c(self._pack_c, rows.ambient_c, config.dt_h, config.thermal)
+        self._pack_c = thermal.twin_pack_c(
+            self._pack_c, rows.ambient_c, config.dt_h, config.thermal
+        )
         self._remember()
         for part, (_, moved) in zip(parts, sums, strict=True):
             self._cars.worked(world, part.cars)
@@ -195,56 +219,47 @@ class FleetSim:
 
     def observe(self) -> dict[str, Any] | FloatArray:
         """Observation of every row at the start of the coming step, freshly allocated."""
-        num_cars = self.config.num_cars
-        state, per_car = self.world.state, np.float32(1.0 / num_cars)
-        shares = np.array(
-            [
-                np.add.reduce(flags.reshape(self.num_envs, num_cars), axis=1, dtype=np.float32)
-                for flags in (state.duty, self.mask, state.plugged)
-            ]
-        )
-        fleet = self._fleet.read(
-            self.exo, self.step_index, self.flows, self.queue, self._util, shares * per_car
-        )
+        shape = (self.num_envs, self.config.num_cars)
+        state = self.world.state
+        shares = np.empty((3, self.num_envs))
+        for share, flags in zip(shares, (state.duty, self.mask, state.plugged), strict=True):
+            share[:] = np.add.reduce(flags.reshape(shape), axis=1, dtype=np.int32)
+        shares /= self.config.num_cars
+        fleet = self._fleet.read(self.step_index, self.flows, self.queue, self._util, shares)
         if self.config.observation == "fleet":
             return fleet
         return {
             "cars": self._cars.read(self.world, self.soc, self.t_h),
             "fleet": fleet,
-            "mask": self.mask.reshape(self.num_envs, num_cars).astype(np.int8),
+            "mask": self.mask.reshape(shape).astype(np.int8),
         }
 
     def _look(self) -> None:
-        """Work out what telemetry shows at the start of a step: charge, heat, mask."""
-        ambient_c = self.exo.ambient_c[:, self.step_index, None, None]
-        heat_w = self._heat_w[:, None]
-        garage = np.array([False, True])
-        self._inlet_c = thermal.inlet_c(ambient_c, heat_w, garage, self.config.thermal)
-        self._hot = (self._inlet_c >= self.config.thermal.off_from_c).ravel()
+        """Work out what telemetry shows at the start of a step: charge and mask."""
         self.soc = self.world.twin_soc(slice(None), self.t_h)
         self.soc -= self.world.state.gap
-        self.mask = duty_mask(self.world, self.soc, self._hot, self.t_h)
+        hot = self.table.hot[self.step_index] if self.table.any_hot[self.step_index] else None
+        self.mask = duty_mask(self.world, self.soc, hot, self.t_h)
 
     def _serve(self, parts: list[Dispatch]) -> None:
         """Kernel 4: requests of the step to the cars that serve."""
-        setup, step = self.setup, self.step_index
         cars = self._per_row([part.profile for part in parts])
         lost = self._per_row([part.lost_cars for part in parts])
         stopped = self._per_row([part.stopped for part in parts])
-        chat, batch = self._arrivals(step)
+        chat, batch = self._arrivals(self.step_index)
         self.flows = serve(
-            setup,
+            self.setup,
             cars,
             chat,
             self.queue.batch_due,
             batch,
             self.queue.running,
             lost,
-            np.minimum(stopped / np.maximum(self._serving, 1e-12), 1.0),
+            np.minimum(stopped / np.maximum(self._serving, TINY), 1.0),
         )
         serving = cars.sum(axis=2)
         busy = (self.flows.util * serving).sum(axis=1)
-        self._util = busy / np.maximum(serving.sum(axis=1), 1e-12)
+        self._util = busy / np.maximum(serving.sum(axis=1), TINY)
         self._busy_h = busy / MIN_PER_H
         self._serving = cars[:, :, -1].sum(axis=1)
         if self.world.places_models:
@@ -252,15 +267,16 @@ class FleetSim:
 
     def _note_shortage(self, cars: FloatArray) -> None:
         """What the greedy loader goes by: work that no car could take, and cars that idled."""
-        work_h = self.setup.work_car_s / S_PER_H
-        turned_away = self.flows.diverted * work_h / self.config.dt_h
-        queued = self.queue.batch_due.sum(axis=1) * work_h[BATCH_70B] / BATCH_SPREAD_H
+        turned_away = self.flows.diverted * (self._work_car_h / self.config.dt_h)
+        queued = self.queue.batch_due.sum(axis=1) * self._work_car_h[BATCH_70B] / BATCH_SPREAD_H
         self._short = turned_away[:, :BATCH_70B]
         self._short[:, TIER_70B] += queued
         self._idle = cars * (1.0 - self.flows.util)
 
     def _per_row(self, parts: Sequence[FloatArray]) -> FloatArray:
         """Add the parts of the blocks up by row, in the order of the blocks."""
+        if len(parts) == 1:
+            return parts[0]
         total = np.zeros((self.num_envs, *parts[0].shape[1:]))
         for block, part in zip(self.blocks, parts, strict=True):
             total[block.row_lo : block.row_hi] += part
@@ -275,76 +291,61 @@ class FleetSim:
             np.bincount(part.row, weights=minutes, minlength=block.num_rows)
             for part, minutes, block in zip(parts, served, self.blocks, strict=True)
         ]
-        per_minute = shared / np.maximum(self._per_row(weights), 1e-12)
+        per_minute = shared / np.maximum(self._per_row(weights), TINY)
         for block, part, minutes in zip(self.blocks, parts, served, strict=True):
             row = part.row + block.row_lo
             self.world.charge(part.cars, -per_minute[row] * minutes)
 
     def _remember(self) -> None:
         """Keep what the viewer draws: eligible demand, cars on duty, work done [cars]."""
-        now, dt_h = self.step_index - 1, self.config.dt_h
-        work_h = self.flows.arrived @ (self.setup.work_car_s / S_PER_H)
-        self.history.demand[:, now] = work_h / dt_h
-        self.history.duty[:, now] = self.ledger.values[METRIC["on_duty_h"]] / dt_h
-        self.history.busy[:, now] = self._busy_h / dt_h
+        now, per_h = self.step_index - 1, 1.0 / self.config.dt_h
+        self.history.demand[:, now] = (self.flows.arrived @ self._work_car_h) * per_h
+        self.history.duty[:, now] = self.ledger.values[METRIC["on_duty_h"]] * per_h
+        self.history.busy[:, now] = self._busy_h * per_h
 
     def _arrivals(self, step: int) -> tuple[FloatArray, FloatArray]:
-        """Eligible chat requests (num_envs, 2, minutes) and batch requests (num_envs, deadlines)."""
-        demand, minute0 = self.config.demand, step * self.config.step_min
-        rates = self.exo.demand_rates(step)
-        level = (self.requests_per_min * self.config.num_cars).astype(np.float32)
-        eligible = np.float32(1.0 - demand.trusted_only_share)
-        chat_mean = rates[:BATCH_70B] * (level[:BATCH_70B, None, None] * eligible)
-        chat = chat_arrivals(chat_mean, self.exo.demand_key, minute0)
-        batch_mean = rates[BATCH_70B].sum(axis=1) * level[BATCH_70B]
-        shares = np.array(list(demand.batch_deadline_shares.values()))
-        batch = batch_arrivals(batch_mean, self.exo.demand_key, minute0, shares)
-        return chat.transpose(1, 0, 2).astype(np.float64), batch.T.astype(np.float64)
+        """Eligible chat requests (num_envs, 2, minutes) and batch requests (num_envs, deadlines).
+
+        They are drawn for some steps at once: what a draw is does not depend on when it is made.
+        """
+        ahead = step % self._draw_steps
+        if ahead == 0:
+            num_steps = min(self._draw_steps, self.config.num_steps - step)
+            requests = self.exo.requests(self._level, step, num_steps)
+            shape = (3, self.num_envs, num_steps, self.config.step_min)
+            self._requests = requests.reshape(shape).transpose(2, 1, 0, 3).astype(np.float64)
+        now = self._requests[ahead]
+        return now[:, :BATCH_70B], now[:, BATCH_70B].sum(axis=1)[:, None] * self._deadline_shares
 
     def _row_inputs(self) -> RowInputs:
-        exo, step = self.exo, self.step_index
-        cum_h = exo.cheap_cum_h[:, step + 1 :]
+        table, step = self.table, self.step_index
+        cum_h = self.exo.cheap_cum_h[:, step + 1 :]
         return RowInputs(
             t_h=self.t_h,
             dt_h=self.config.dt_h,
-            price=exo.price_usd_per_kwh[:, step].copy(),
-            ref_price=exo.ref_price_usd_per_kwh[:, step].copy(),
-            refill_price=exo.threshold_usd_per_kwh[:, step].copy(),
-            cheap=exo.cheap[:, step].copy(),
+            price=table.price[step],
+            ref_price=table.ref_price[step],
+            refill_price=table.refill_price[step],
+            cheap=table.cheap[step],
             cheap_cum=cum_h - cum_h[:, :1],
-            ambient_c=exo.ambient_c[:, step].copy(),
+            ambient_c=table.ambient_c[step],
             pack_c=self._pack_c,
-            carbon_kg_per_kwh=exo.carbon_g_per_kwh[:, step] / G_PER_KG,
-            mean_carbon_kg_per_kwh=exo.carbon_g_per_kwh.mean(axis=1) / G_PER_KG,
-            clock_h=exo.local_hour[:, 0].copy(),
-            weekday=exo.weekday[:, 0].copy(),
+            carbon_kg_per_kwh=table.carbon_kg_per_kwh[step],
+            mean_carbon_kg_per_kwh=table.mean_carbon_kg_per_kwh,
+            clock_h=self._clock_h,
+            weekday=self._weekday,
         )
 
-    def _power(self, speed: FloatArray) -> PowerTable:
-        """Power of a car awake and serving, by row, group and closed garage; slowed by heat."""
-        chips = self.setup.group_accelerator
-        idle_w, busy_w = self._idle_w[chips, None], self._busy_w[chips, None]
-        inlet_c, settings = self._inlet_c[:, chips], self._power_settings()
-        util = self.flows.util[:, :, None] * speed[:, chips]
-        awake_kw = bus_power_kw(np.zeros_like(util), idle_w, busy_w, inlet_c, **settings)
-        serve_kw = bus_power_kw(util, idle_w, busy_w, inlet_c, **settings)
-        tables = (awake_kw, serve_kw, wall_kw(awake_kw), wall_kw(serve_kw))
-        return PowerTable(*(table.astype(np.float32).ravel() for table in tables))
-
-    def _power_settings(self) -> dict[str, Any]:
-        serving = self.config.serving
-        return {
-            "overhead_w": serving.overhead_w,
-            "eta_dcdc": serving.eta_dcdc,
-            "cooling": self.config.thermal.cooling,
-        }
-
-    def _quoted_kw(self) -> tuple[FloatArray, FloatArray]:
-        """Wall power of each accelerator awake and at full work, in mild air [kW]."""
-        air_c = np.full(self._idle_w.shape, MILD_C)
-        return tuple(
-            wall_kw(bus_power_kw(util, self._idle_w, self._busy_w, air_c, **self._power_settings()))
-            for util in (np.zeros_like(air_c), np.ones_like(air_c))
+    def _power(self) -> PowerTable:
+        """Power of a car awake and serving, by row, group and air; slowed by heat."""
+        table, step, group_chip = self.table, self.step_index, self.setup.group_accelerator
+        util = self.flows.util[:, :, None] * table.speed[step][:, group_chip]
+        serve_kw = self._chips.bus_kw(util, table.inlet_c[step], group_chip).ravel()
+        return PowerTable(
+            table.awake_kw[step],
+            serve_kw.astype(np.float32),
+            table.awake_wall_kw[step],
+            wall_kw(serve_kw).astype(np.float32),
         )
 
     def _open_requests(self) -> FloatArray:
@@ -358,4 +359,6 @@ def no_flows(num_envs: int, num_groups: int) -> ServiceFlows:
     """Flows of a step in which nothing happened: what the first observation shows."""
     zeros = [np.zeros((num_envs, 3)) for _ in range(7)]
     rows = np.zeros(num_envs)
-    return ServiceFlows(*zeros, requeued=rows, ttft_sum_s=rows, util=np.zeros((num_envs, num_groups)))
+    return ServiceFlows(
+        *zeros, requeued=rows, ttft_sum_s=rows, util=np.zeros((num_envs, num_groups))
+    )

@@ -54,7 +54,7 @@ class FleetVectorEnv(VectorEnv[Obs, NDArray[np.int8], NDArray[Any]]):
 
     def __init__(
         self,
-        scenario: str = "suburb",  # noqa: A002 -- the name users type
+        scenario: str = "suburb",
         num_envs: int = 1,
         *,
         split: str = "train",
@@ -71,7 +71,9 @@ class FleetVectorEnv(VectorEnv[Obs, NDArray[np.int8], NDArray[Any]]):
         self.render_mode = _check_render_mode(render_mode, self.metadata["render_modes"])
         self.sim = FleetSim(self.config, num_envs, self.split, car_reward=car_reward)
         self.single_action_space = action_space(self.config.num_cars)
-        self.single_observation_space = observation_space(self.config.observation, self.config.num_cars)
+        self.single_observation_space = observation_space(
+            self.config.observation, self.config.num_cars
+        )
         self.action_space = batch_space(self.single_action_space, num_envs)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self._next_index = np.arange(num_envs, dtype=np.int64)
@@ -79,7 +81,9 @@ class FleetVectorEnv(VectorEnv[Obs, NDArray[np.int8], NDArray[Any]]):
         self._returns = np.zeros(num_envs)
         self._sums = np.zeros((len(REWARD_TERMS) + len(METRICS), num_envs))
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Obs, Info]:
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Obs, Info]:
         """Start an episode in every row.
 
         Parameters
@@ -98,7 +102,7 @@ class FleetVectorEnv(VectorEnv[Obs, NDArray[np.int8], NDArray[Any]]):
         size = SPLIT_SIZE[self.split]
         if seed is not None:
             self._next_index = np.arange(self.num_envs, dtype=np.int64) + seed % size
-        chosen = _scenario_seeds(options, self.num_envs)
+        chosen = _scenario_seeds(options, self.num_envs, size)
         index = self._next_index % size if chosen is None else chosen
         self._next_index = index + self.num_envs
         self.sim.reset(index)
@@ -107,13 +111,15 @@ class FleetVectorEnv(VectorEnv[Obs, NDArray[np.int8], NDArray[Any]]):
         self._started = True
         return self.sim.observe(), {"scenario": index.copy()}
 
-    def step(self, actions: ArrayLike) -> tuple[Obs, NDArray[Any], NDArray[Any], NDArray[Any], Info]:
+    def step(
+        self, actions: ArrayLike
+    ) -> tuple[Obs, NDArray[Any], NDArray[Any], NDArray[Any], Info]:
         """Play one step in every row; see the class for what happens at the horizon."""
         obs, reward, truncated, info = self.play(actions)
         terminated = np.zeros(self.num_envs, np.bool_)
         if truncated.any():
             final_info = info
-            info = dict(info)
+            info = {key: value for key, value in info.items() if key != "episode"}
             info["final_obs"] = _as_objects(obs, self.num_envs)
             info["_final_obs"] = truncated.copy()
             info["final_info"] = final_info
@@ -174,14 +180,19 @@ class FleetVectorEnv(VectorEnv[Obs, NDArray[np.int8], NDArray[Any]]):
         return tuple(draw_fleet(self.sim, row) for row in range(self.num_envs))
 
 
-_LEDGER_KEYS = (*(f"reward/{term}" for term in REWARD_TERMS), *(f"metric/{name}" for name in METRICS))
+_LEDGER_KEYS = (
+    *(f"reward/{term}" for term in REWARD_TERMS),
+    *(f"metric/{name}" for name in METRICS),
+)
 
 
 def _configure(config: EnvConfig | None, card: str, overrides: dict[str, Any]) -> EnvConfig:
     if config is None:
         return scenario(card, **overrides)
     if overrides:
-        raise ValueError(f"config and overrides {sorted(overrides)} exclude each other: set them in the config")
+        raise ValueError(
+            f"config and overrides {sorted(overrides)} exclude each other: set them in the config"
+        )
     return config
 
 
@@ -191,16 +202,20 @@ def _check_render_mode(mode: str | None, valid: list[str]) -> str | None:
     return mode
 
 
-def _scenario_seeds(options: dict[str, Any] | None, num_envs: int) -> NDArray[np.int64] | None:
+def _scenario_seeds(
+    options: dict[str, Any] | None, num_envs: int, size: int
+) -> NDArray[np.int64] | None:
     if not options:
         return None
     unknown = set(options) - {"scenario_seeds"}
     if unknown:
         raise ValueError(f"reset options {sorted(unknown)}: expected only 'scenario_seeds'")
     seeds = np.asarray(options["scenario_seeds"])
-    if seeds.shape != (num_envs,) or seeds.dtype.kind not in "iu" or (seeds < 0).any():
+    whole = seeds.shape == (num_envs,) and seeds.dtype.kind in "iu"
+    if not whole or (seeds < 0).any() or (seeds >= size).any():
         raise ValueError(
-            f"scenario_seeds={options['scenario_seeds']!r}: expected {num_envs} integers >= 0, one per row"
+            f"scenario_seeds={options['scenario_seeds']!r}: expected {num_envs} integers >= 0 and "
+            f"< {size} (the size of the split), one per row"
         )
     return seeds.astype(np.int64)
 

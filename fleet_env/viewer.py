@@ -50,7 +50,9 @@ def draw_fleet(sim: FleetSim, row: int) -> NDArray[np.uint8]:
     plot_cars(left, sim, row)
     plot_day(right, sim, row)
     hour = sim.exo.local_hour[row, min(sim.step_index, sim.config.num_steps - 1)]
-    figure.suptitle(f"{sim.config.name}, {int(hour):02d}:{int(hour % 1 * 60):02d} local", fontsize=11)
+    figure.suptitle(
+        f"{sim.config.name}, {int(hour):02d}:{int(hour % 1 * 60):02d} local", fontsize=11
+    )
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
@@ -65,9 +67,13 @@ def plot_cars(ax: Axes, sim: FleetSim, row: int) -> Axes:
     for code, (label, colour) in enumerate(STATUS.items()):
         mine = status == code
         name = f"{label} ({int(mine.sum())})"
-        ax.scatter(stay_h[mine], soc[mine], s=9, color=colour, label=name, linewidths=0, zorder=2 + code)
+        ax.scatter(
+            stay_h[mine], soc[mine], s=9, color=colour, label=name, linewidths=0, zorder=2 + code
+        )
     ax.axhline(sim.config.fleet.reserve_soc, color="0.5", lw=0.8, ls=":")
-    ax.set(xlim=(-0.5, 24.5), ylim=(0, 1.02), xlabel="stated stay [h]", ylabel="state of charge [1]")
+    ax.set(
+        xlim=(-0.5, 24.5), ylim=(0, 1.02), xlabel="stated stay [h]", ylabel="state of charge [1]"
+    )
     ax.legend(loc="lower right", fontsize=7, framealpha=0.9)
     return ax
 
@@ -78,7 +84,9 @@ def plot_day(ax: Axes, sim: FleetSim, row: int) -> Axes:
     done = sim.step_index
     history, price = sim.history, sim.exo.price_usd_per_kwh[row, : sim.config.num_steps]
     demand, duty, busy = history.demand[row], history.duty[row], history.busy[row]
-    ax.fill_between(hours[:done], busy[:done], color=STATUS["serving"], alpha=0.35, lw=0, label="work done")
+    ax.fill_between(
+        hours[:done], busy[:done], color=STATUS["serving"], alpha=0.35, lw=0, label="work done"
+    )
     ax.plot(hours[:done], demand[:done], color="k", lw=1.2, label="demand")
     ax.plot(hours[:done], duty[:done], color=STATUS["available"], lw=1.2, label="on duty")
     ax.set(xlim=(0, hours[-1] + sim.config.dt_h), xlabel="hours since start", ylabel="cars")
@@ -88,4 +96,3 @@ def plot_day(ax: Axes, sim: FleetSim, row: int) -> Axes:
     twin.set(ylabel="price [USD/kWh]", ylim=(0, max(0.1, 1.3 * float(price.max()))))
     ax.legend(loc="upper left", fontsize=7)
     return ax
-

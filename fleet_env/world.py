@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from fleet_env.config import EnvConfig
 from fleet_env.dynamics.duty import cold_start_min
 from fleet_env.dynamics.energy import EvseTable
-from fleet_env.dynamics.serving import ServingSetup
+from fleet_env.dynamics.serving_setup import ServingSetup
 from fleet_env.metrics import REFUSALS
 from fleet_env.types import (
     DRIVING,
@@ -51,6 +52,25 @@ class Derived:
 
 
 @dataclass(frozen=True, slots=True)
+class RowInputs:
+    """What every car of a row shares in a step, shape (num_envs,) unless said."""
+
+    t_h: float
+    dt_h: float
+    price: FloatArray  # [USD/kWh]
+    ref_price: FloatArray
+    refill_price: FloatArray
+    cheap: BoolArray
+    cheap_cum: FloatArray  # (num_envs, n) cheap hours in the first n steps after this one
+    ambient_c: FloatArray
+    pack_c: FloatArray  # pack temperature of the twins
+    carbon_kg_per_kwh: FloatArray
+    mean_carbon_kg_per_kwh: FloatArray  # of the episode, at which owed charge is booked
+    clock_h: FloatArray  # local clock at the start of the episode
+    weekday: IntArray
+
+
+@dataclass(frozen=True, slots=True)
 class World:
     """One batch of fleets."""
 
@@ -70,32 +90,47 @@ class World:
 
     def twin_soc(self, cars: IntArray | slice, t_h: FloatArray | float) -> FloatArray:
         """Soc of the twins at a time: the closed form between two events (docs/model.md, section 1)."""
+        return self.twin_socs(cars, (t_h,))[0]
+
+    def twin_socs(
+        self, cars: IntArray | slice, times_h: Sequence[FloatArray | float]
+    ) -> list[FloatArray]:
+        """Soc of the twins at several times, see `twin_soc`."""
         state, derived = self.state, self.derived
-        soc = t_h - state.ref_h[cars]
-        soc *= derived.twin_rate[cars]
-        soc += state.twin_ref[cars]
-        np.minimum(soc, derived.twin_cap[cars], out=soc)
-        np.maximum(soc, 0.0, out=soc)
-        return soc
+        ref_h, rate, ref, cap = (
+            field[cars] if isinstance(cars, slice) else field.take(cars)
+            for field in (state.ref_h, derived.twin_rate, state.twin_ref, derived.twin_cap)
+        )
+        socs = []
+        for t_h in times_h:
+            soc = t_h - ref_h
+            soc *= rate
+            soc += ref
+            np.minimum(soc, cap, out=soc)
+            np.maximum(soc, 0.0, out=soc)
+            socs.append(soc)
+        return socs
 
     def refresh(self, cars: IntArray) -> None:
         """Bring the derived arrays of cars up to date after their events."""
         params, state, derived = self.params, self.state, self.derived
-        place = state.place[cars]
-        home, plugged = place == HOME, state.plugged[cars]
-        pack_kwh = params.pack_kwh[cars]
-        evse = np.where(home, params.home_evse[cars], params.work_evse[cars]) * plugged
+        place, plugged = state.place.take(cars), state.plugged.take(cars)
+        home, driving = place == HOME, place == DRIVING
+        evse = np.where(home, params.home_evse.take(cars), params.work_evse.take(cars))
+        evse *= plugged
         derived.evse[cars] = evse
-        standby_kw = np.where(place == DRIVING, 0.0, -self.config.fleet.standby_w / W_PER_KW)
-        rate_kw = np.where(plugged, self.evse_table.dc_kw[evse], standby_kw)
-        derived.twin_rate[cars] = rate_kw / pack_kwh
-        limit = np.maximum(params.charge_limit[cars], state.twin_ref[cars])
-        derived.twin_cap[cars] = np.where(plugged, limit, 1.0)
-        link = np.where(home, params.home_link[cars], params.work_link[cars])
+        standby_kw = np.float32(self.config.fleet.standby_w / W_PER_KW)
+        rate = self.evse_table.dc_kw.take(evse)
+        rate -= standby_kw * ~(plugged | driving)
+        rate /= params.pack_kwh.take(cars)
+        derived.twin_rate[cars] = rate
+        limit = np.maximum(params.charge_limit.take(cars), state.twin_ref.take(cars))
+        derived.twin_cap[cars] = np.where(plugged, limit, np.float32(1.0))
+        link = np.where(home, params.home_link.take(cars), params.work_link.take(cars))
         derived.cellular[cars] = link == LINK_CELLULAR
         derived.reason[cars] = self._reason(cars, place, plugged, link)
-        derived.garage[cars] = home & params.closed_garage[cars]
-        derived.live[cars] = plugged & (state.gap[cars] != 0)
+        derived.garage[cars] = home & params.closed_garage.take(cars)
+        derived.live[cars] = plugged & (state.gap.take(cars) != 0)
 
     def refresh_cold(self, cars: IntArray | slice) -> None:
         """Bring the time of a cold start up to date with what cars have left to download."""
@@ -141,16 +176,19 @@ class World:
         chip = self.params.accelerator.take(cars)
         if not self.places_models:
             return chip
-        return self.group_of.take(chip.astype(np.intp) * NUM_RESIDENT + self.state.resident.take(cars))
+        return self.group_of.take(
+            chip.astype(np.intp) * NUM_RESIDENT + self.state.resident.take(cars)
+        )
 
-    def _reason(self, cars: IntArray, place: IntArray, plugged: BoolArray, link: IntArray) -> IntArray:
+    def _reason(
+        self, cars: IntArray, place: IntArray, plugged: BoolArray, link: IntArray
+    ) -> IntArray:
         """First reason against compute that holds for the whole stay, in the order of docs/model.md 2.1."""
         reason = np.where(self.derived.fits[cars], ALLOWED, MEMORY).astype(np.uint8)
         reason[link == LINK_NONE] = NO_LINK
         reason[~(plugged | self.params.unplugged_ok[cars])] = UNPLUGGED
         reason[place >= OTHER] = AWAY
         return reason
-
 
 
 def build_world(
@@ -165,7 +203,9 @@ def build_world(
 ) -> World:
     """Put a world together at the start of an episode and derive what follows from it."""
     num = num_envs * config.num_cars
-    first = np.array([np.argmax(setup.group_accelerator == a) for a in range(len(setup.accelerators))])
+    first = np.array(
+        [np.argmax(setup.group_accelerator == a) for a in range(len(setup.accelerators))]
+    )
     load_min = _load_min(setup, config)[first]
     state.resident[:] = setup.group_resident[first][params.accelerator]
     derived = Derived(
@@ -182,9 +222,6 @@ def build_world(
         twin_cap=np.zeros(num, np.float32),
         live=np.zeros(num, np.bool_),
     )
-    driving = state.place == DRIVING
-    state.parked_h[driving] = np.inf  # no time since arrival, no stated stay on the road
-    state.stated_h[driving] = -np.inf
     group_of = np.zeros((len(setup.accelerators), NUM_RESIDENT), np.uint8)
     group_of[setup.group_accelerator, setup.group_resident] = np.arange(setup.num_groups)
     car_usd = np.zeros(num, np.float64) if car_reward else None

@@ -34,7 +34,7 @@ class DeliberatelyBad(MeritSettings, Stateless):
     wake-ups and tails.
     """
 
-    excess: float = 1.5  # cars per car needed in dear steps; lowest mean return on train with > 1
+    excess: float = 1.5  # cars per car needed in dear steps; 1.5 earned less than 3 on train
 
     name: ClassVar[str] = "deliberately_bad"
 

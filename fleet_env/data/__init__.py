@@ -33,7 +33,9 @@ def read_table(name: str) -> MappingProxyType[str, NDArray[Any]]:
         If the package holds no such table.
     """
     file = resources.files("fleet_env.data").joinpath(name)
-    lines = [line for line in file.read_text("utf-8").splitlines() if line and not line.startswith("#")]
+    lines = [
+        line for line in file.read_text("utf-8").splitlines() if line and not line.startswith("#")
+    ]
     rows = list(csv.DictReader(lines))
     table = {column: _column([row[column] for row in rows]) for column in rows[0]}
     return MappingProxyType(table)

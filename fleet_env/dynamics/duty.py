@@ -78,14 +78,13 @@ def play_duty(
     tail_min[stopped] = full_tail_min
     cold = on & ~was_on & (tail_min <= 0)
     np.copyto(ready_min, cold_min, where=cold)
-    stay_min = np.minimum(leave_min, snooze_min)
-    np.clip(stay_min, 0.0, step_min, out=stay_min)
-    on_min = stay_min * on
+    here_min = np.minimum(np.maximum(leave_min, 0.0), step_min)
+    on_min = np.minimum(here_min, np.maximum(snooze_min, 0.0)) * on
     serve_from = np.minimum(ready_min, on_min)
     serve_min = on_min - serve_from
     served = serve_min > 0
     cut = served & (on_min < step_min)
-    tail_awake = np.minimum(tail_min, np.clip(leave_min, 0.0, step_min)) * ~on
+    tail_awake = np.minimum(tail_min, here_min) * ~on
     stopped &= ready_min <= 0
     ready_min -= serve_from
     ready_min *= on
@@ -136,7 +135,9 @@ def serving_profile(
     profile = np.repeat(counts[:, None], num_minutes, axis=1)
     partial = np.flatnonzero(~full & (serve_to > serve_from))
     if partial.size:
-        profile += _ramps(cell[partial], weight[partial], serve_from[partial], num_cells, num_minutes)
+        profile += _ramps(
+            cell[partial], weight[partial], serve_from[partial], num_cells, num_minutes
+        )
         profile -= _ramps(cell[partial], weight[partial], serve_to[partial], num_cells, num_minutes)
         np.maximum(profile, 0.0, out=profile)
     return profile
@@ -154,4 +155,3 @@ def _ramps(
     steps += np.bincount(slot + 1, weights=rest, minlength=size)
     ramps: FloatArray = np.cumsum(steps.reshape(num_cells, width), axis=1)[:, :num_minutes]
     return ramps
-

@@ -8,20 +8,27 @@ plugs and trips is the same under every policy.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import lru_cache
-
 import numpy as np
 
 from fleet_env import draws
-from fleet_env.config import FleetConfig
-from fleet_env.data import read_table
+from fleet_env.dynamics.habits import (
+    DEST_ATOMS,
+    DWELL_ATOMS,
+    HABIT_ATOMS,
+    HOURS_PER_WEEK,
+    NUM_BANDS,
+    STATED_ATOMS,
+    STATED_BINS,
+    STATED_PER_H,
+)
+from fleet_env.dynamics.habits import MobilityTables as MobilityTables
+from fleet_env.dynamics.habits import tables as tables
 from fleet_env.types import (
     DRIVING,
+    EVSE_NONE,
     HOME,
     LINK_NONE,
     OTHER,
-    WORK,
     BoolArray,
     FleetParams,
     FleetState,
@@ -29,22 +36,18 @@ from fleet_env.types import (
     IntArray,
     KeyArray,
 )
-from fleet_env.units import DAYS_PER_MONTH, HOURS_PER_DAY, W_PER_KW
 
 LOW_SOC = 0.05  # no trip may end below it (model.md 2.10)
 PUBLIC_SOC = 0.60  # public fast charging goes up to here (model.md 2.10)
 PUBLIC_ETA = 0.92  # grid to battery (model.md 2.10)
-MAX_TRIP_SHARE = (
-    0.54  # of the pack: longer trips charge on the way; keeps PUBLIC_SOC - trip > LOW_SOC
-)
+MAX_TRIP_SHARE = 0.54  # of the pack, so that PUBLIC_SOC less a trip stays above LOW_SOC
 KWH_PER_KM = 0.175  # domain 3
-NEED_DAYS = (
-    2.0  # plug in by need when less than this many days of driving are left; domain 3 (1.5 x)
-)
 MEAN_KM_PER_DAY = 48.0  # domain 3
-WORK_PLUG_PROBABILITY = 0.50  # of a stay at a workplace with a charger; est
-SOC_SLOPE = 1.0  # plug-in probability falls by this share from soc 0 to 1 around MID_SOC; est
-MID_SOC = 0.65  # where the slope has no effect; about the mean soc at arrival
+NEED_DAYS = (
+    2.0  # of driving left, or less: plug in by need; fitted to soc at plug-in (domain 3: 1.5)
+)
+SOC_SLOPE = 1.0  # plug-in chance lost per unit of soc; fitted to soc at plug-in
+MID_SOC = 0.65  # where the slope has no effect; about the mean at arrival
 
 NUM_DRAWS = 6  # of one arrival: stay, plug, destination, trip, stated departure, snooze
 
@@ -128,7 +131,10 @@ def depart(
 def spend_trip(
     soc: FloatArray, trip_kwh: FloatArray, pack_kwh: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
-    """Soc after a trip, and the kWh bought at a public charger before it; for car and twin alike."""
+    """Drive a trip, public charging before it if need be: soc after it and kWh bought.
+
+    The same rule for car and twin; the kWh are those of the public charger's meter.
+    """
     used = trip_kwh / pack_kwh
     low = soc - used < LOW_SOC
     public_kwh = np.where(low, (PUBLIC_SOC - soc) * (pack_kwh / PUBLIC_ETA), np.float32(0.0))
@@ -170,10 +176,15 @@ def arrive(
     u = draws.uniform(keys[idx], state.event_no[idx], NUM_DRAWS)
     week_h = (weekday_row * 24 + clock_h_row)[idx // num_cars]
     band = _band(tables, t_h, week_h)
-    plugged = _plug(state, params, tables, idx, place, band, u[1])
-    stay_h = _stay(tables, place, plugged, band, u[0])
+    at_home = place == HOME
+    kind = place.astype(np.intp)
+    owner = (params.habit[idx] * HABIT_ATOMS).astype(np.intp)
+    habit = np.where(at_home, tables.habit[owner], np.float32(1.0))
+    plugged = _plug(state, params, tables, idx, habit, at_home, kind * NUM_BANDS + band, u[1])
+    stay_h = _stay(tables, kind + 3 * plugged, band, u[0], tables.haste[owner] * plugged)
     event_h = t_h + stay_h
-    _next_trip(state, params, tables, idx, place, _band(tables, event_h, week_h), u)
+    row = kind * 2 + params.worker[idx]
+    _next_trip(state, params, tables, idx, row, _band(tables, event_h, week_h), u)
     state.stated_h[idx] = event_h - _stated_error(tables, stay_h, u[4])
     state.snooze_h[idx] = _snooze(tables, t_h, event_h, u[5])
     state.place[idx] = place
@@ -212,34 +223,37 @@ def _plug(
     params: FleetParams,
     tables: MobilityTables,
     idx: IntArray,
-    place: IntArray,
-    band: IntArray,
+    habit: FloatArray,
+    at_home: BoolArray,
+    place_band: IntArray,
     u: FloatArray,
 ) -> BoolArray:
-    """Plug in by habit (owner, hour, soc) or by need (less than `NEED_DAYS` of driving left)."""
+    """Plug in by habit (owner, hour, soc) or by need (less than NEED_DAYS of driving left).
+
+    At work and elsewhere the owner's rank plays no part; elsewhere nobody can (factor -1).
+    """
     soc = state.twin_ref[idx]  # nothing drains on the road
-    evse = np.where(place == HOME, params.home_evse[idx], params.work_evse[idx])
-    atom = (params.habit[idx] * HABIT_ATOMS).astype(np.intp)
-    chance = np.where(place == HOME, tables.habit[atom], np.float32(1.0))
-    chance *= tables.plug_factor[place.astype(np.intp) * NUM_BANDS + band]
+    factor = tables.plug_factor[place_band]
+    chance = habit * factor
     chance *= np.float32(1.0 + SOC_SLOPE * MID_SOC) - np.float32(SOC_SLOPE) * soc
     need_kwh = np.float32(NEED_DAYS * MEAN_KM_PER_DAY * KWH_PER_KM) * params.drive[idx]
     plugged = u < chance
     plugged |= soc * params.pack_kwh[idx] < need_kwh
-    plugged &= tables.evse_dc_kw[evse] > 0
-    plugged &= place != OTHER
+    plugged &= np.where(at_home, params.home_evse[idx], params.work_evse[idx]) != EVSE_NONE
+    plugged &= factor >= 0
     return plugged
 
 
 def _stay(
-    tables: MobilityTables, place: IntArray, plugged: BoolArray, band: IntArray, u: FloatArray
+    tables: MobilityTables, kind: IntArray, band: IntArray, u: FloatArray, haste: FloatArray
 ) -> FloatArray:
-    kind = place.astype(np.intp)
-    kind[plugged & (place == HOME)] = HOME_PLUGGED
+    """Stay [h]: rank `u` of the band's law, tilted to `u - haste u (1 - u)`."""
+    rank = u - haste * u * (1.0 - u)
+    rank *= DWELL_ATOMS
     kind *= NUM_BANDS
     kind += band
     kind *= DWELL_ATOMS
-    kind += (u * DWELL_ATOMS).astype(np.intp)
+    kind += rank.astype(np.intp)
     return tables.dwell_h[kind]
 
 
@@ -248,12 +262,10 @@ def _next_trip(
     params: FleetParams,
     tables: MobilityTables,
     idx: IntArray,
-    place: IntArray,
+    row: IntArray,
     band: IntArray,
     u: FloatArray,
 ) -> None:
-    row = place.astype(np.intp) * 2
-    row += params.worker[idx]
     row *= NUM_BANDS
     row += band
     row *= DEST_ATOMS
@@ -264,7 +276,7 @@ def _next_trip(
     kwh = tables.trip_km[trip] * drive
     kwh *= KWH_PER_KM
     state.trip_kwh[idx] = np.minimum(kwh, MAX_TRIP_SHARE * params.pack_kwh[idx])
-    # a car that drives far drives fast: time grows with the square root of distance
+    # long trips are faster: time grows with the square root of distance
     state.trip_h[idx] = tables.trip_h[trip] * np.sqrt(drive)
 
 

@@ -7,9 +7,7 @@ import numpy as np
 from fleet_env.types import BoolArray, FloatArray, IntArray
 
 
-def choose_cars(
-    row: IntArray, candidate: BoolArray, num_wanted: FloatArray
-) -> BoolArray:
+def choose_cars(row: IntArray, candidate: BoolArray, num_wanted: FloatArray) -> BoolArray:
     """Pick the first candidates of every row, as many as wanted.
 
     Parameters
@@ -32,9 +30,7 @@ def choose_cars(
     return chosen
 
 
-def cars_to_reload(
-    short_cars: FloatArray, idle_cars: FloatArray
-) -> FloatArray:
+def cars_to_reload(short_cars: FloatArray, idle_cars: FloatArray) -> FloatArray:
     """Cars that should change their model: as many as the other tier is short of, if they idle.
 
     Parameters

@@ -1,9 +1,10 @@
-"""Waiting in a queue with many servers: Erlang B and C, Halfin-Whitt, and a table for the inner loop.
+"""Waiting with many servers: Erlang B and C, Halfin-Whitt, and a table for the inner loop.
 
-The number of servers is a real number: cars come and go within a minute and are derated. Erlang B is continued between the
-integers by starting its recursion at the fractional part f with ``B(f, a) = (a / (1 + a))**f``, which is exact at f = 0 and 1
-and, unlike a straight line, keeps the limits a -> 0 and c -> 0. The exact formula runs below 100 servers, Halfin-Whitt from
-1,000, and a mean of the two weighted in log(servers) between them (biases: scheduling.md 5.3).
+The number of servers is a real number: cars come and go within a minute and are derated. Erlang B
+is continued between the integers by starting its recursion at the fractional part f with ``B(f, a)
+= (a / (1 + a))**f``, which is exact at f = 0 and 1 and, unlike a straight line, keeps the limits a
+-> 0 and c -> 0. The exact formula runs below 100 servers, Halfin-Whitt from 1,000, and a mean of
+the two weighted in log(servers) between them (biases: scheduling.md 5.3).
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ EXACT_BELOW = 100.0  # servers; scheduling.md 5.3
 LIMIT_FROM = 1000.0  # servers; scheduling.md 5.3
 TINY = 1e-30
 
-# cells of the table along u = 1 / sqrt(1 + servers) in (0, 1], and along idle * sqrt(1 + servers) up to H_MAX
+# cells of the table along u = 1 / sqrt(1 + servers) in (0, 1], and along idle * sqrt(1 + servers)
+# up to H_MAX
 U_CELLS = 256
 H_MAX = 5.0
 H_CELLS_PER_UNIT = 32
@@ -35,10 +37,12 @@ def normal_pdf(x: FloatArray) -> FloatArray:
 
 
 def normal_cdf(x: FloatArray) -> FloatArray:
-    """Distribution function of the standard normal, to 7.5e-8 (Abramowitz and Stegun 1964, 26.2.17)."""
+    """Distribution function of the standard normal to 7.5e-8 (Abramowitz, Stegun 1964, 26.2.17)."""
     size = np.abs(x)
     t = 1.0 / (1.0 + 0.2316419 * size)
-    series = 0.319381530 + t * (-0.356563782 + t * (1.781477937 + t * (-1.821255978 + t * 1.330274429)))
+    series = 0.319381530 + t * (
+        -0.356563782 + t * (1.781477937 + t * (-1.821255978 + t * 1.330274429))
+    )
     upper_tail = normal_pdf(size) * t * series
     return np.where(np.asarray(x) >= 0.0, 1.0 - upper_tail, upper_tail)
 
@@ -46,7 +50,8 @@ def normal_cdf(x: FloatArray) -> FloatArray:
 def erlang_b(servers: Any, offered_load: Any) -> FloatArray:
     """Share of arrivals lost when `servers` are all there is (Erlang 1917).
 
-    ``B(c, a) = a B(c-1, a) / (c + a B(c-1, a))``, started at the fractional part of c (see the module).
+    ``B(c, a) = a B(c-1, a) / (c + a B(c-1, a))``, started at the fractional part of c (see the
+    module).
 
     Parameters
     ----------
@@ -69,11 +74,15 @@ def erlang_b(servers: Any, offered_load: Any) -> FloatArray:
         b[:k] = ab / (fraction[:k] + n + ab)
     blocked = np.empty_like(b)
     blocked[order] = b
-    return blocked.reshape(c.shape)
+    shaped: FloatArray = blocked.reshape(c.shape)
+    return shaped
 
 
 def erlang_c(servers: Any, offered_load: Any) -> FloatArray:
-    """Probability that an arrival waits in M/M/c, 1 where the load is not below the servers; arguments as `erlang_b`."""
+    """Probability that an arrival waits in M/M/c; arguments as `erlang_b`.
+
+    It is 1 where the load is not below the servers.
+    """
     c, a = np.broadcast_arrays(np.asarray(servers, float), np.asarray(offered_load, float))
     b = erlang_b(c, a)
     stable = a < c
@@ -84,20 +93,28 @@ def erlang_c(servers: Any, offered_load: Any) -> FloatArray:
 def halfin_whitt(servers: Any, offered_load: Any) -> FloatArray:
     """Limit of `erlang_c` for many servers (Halfin and Whitt 1981, Operations Research 29:567).
 
-    ``1 / (1 + beta Phi(beta) / phi(beta))`` with ``beta = (c - a) / sqrt(a)``; 1 where the load is not below the servers.
+    ``1 / (1 + beta Phi(beta) / phi(beta))`` with ``beta = (c - a) / sqrt(a)``; 1 where the load is
+    not below the servers.
     """
     c, a = np.broadcast_arrays(np.asarray(servers, float), np.asarray(offered_load, float))
     beta = np.maximum(c - a, 0.0) / np.sqrt(np.maximum(a, TINY))
     density = normal_pdf(beta)
-    return np.where(beta > 0.0, density / (density + np.maximum(beta, TINY) * normal_cdf(beta)), 1.0)
+    return np.where(
+        beta > 0.0, density / (density + np.maximum(beta, TINY) * normal_cdf(beta)), 1.0
+    )
 
 
 def wait_probability(servers: Any, offered_load: Any) -> FloatArray:
-    """Probability that an arrival waits: exact for few servers, the limit for many, blended in log(servers) between."""
+    """Probability that an arrival waits: exact for few servers, the limit for many.
+
+    Between 100 and 1,000 servers the weight of the limit is linear in log(servers).
+    """
     c, a = np.broadcast_arrays(np.asarray(servers, float), np.asarray(offered_load, float))
     probability = np.array(halfin_whitt(c, a))
     few = c < LIMIT_FROM
-    weight = np.log(np.maximum(c[few], EXACT_BELOW) / EXACT_BELOW) / np.log(LIMIT_FROM / EXACT_BELOW)
+    weight = np.log(np.maximum(c[few], EXACT_BELOW) / EXACT_BELOW) / np.log(
+        LIMIT_FROM / EXACT_BELOW
+    )
     probability[few] = (1.0 - weight) * erlang_c(c[few], a[few]) + weight * probability[few]
     return probability
 
@@ -110,9 +127,11 @@ def mean_wait(servers: Any, offered_load: Any) -> FloatArray:
 
 
 def wait_tail(servers: Any, offered_load: Any, slack: Any) -> FloatArray:
-    """Probability that the wait exceeds `slack` mean service times: ``C(c, a) exp(-(c - a) slack)``."""
+    """Probability of a wait above `slack` mean service times: ``C(c, a) exp(-(c - a) slack)``."""
     free = np.maximum(np.asarray(servers, float) - np.asarray(offered_load, float), 0.0)
-    tail: FloatArray = wait_probability(servers, offered_load) * np.exp(-free * np.asarray(slack, float))
+    tail: FloatArray = wait_probability(servers, offered_load) * np.exp(
+        -free * np.asarray(slack, float)
+    )
     return tail
 
 
@@ -129,15 +148,20 @@ class Place(NamedTuple):
 class WaitTable:
     """`wait_tail` and the load it admits, for one slack and one quantile, by interpolation.
 
-    Along the servers the table is uniform in ``u = 1 / sqrt(1 + c)``, along the load in ``h = (1 - rho) sqrt(1 + c)``: in
-    these coordinates the wait probability tends to a limit, so that one table reaches from a slot to 1e10 of them.
+    Along the servers the table is uniform in ``u = 1 / sqrt(1 + c)``, along the load in ``h = (1 -
+    rho) sqrt(1 + c)``: in these coordinates the wait probability tends to a limit, so that one
+    table reaches from a slot to 1e10 of them.
     """
 
     slack: float  # in mean service times
     quantile: float
-    headroom_base: FloatArray  # (U_CELLS + 1,): (1 - rho_max) sqrt(1 + c) / U_CELLS = base + slope * scaled_u
+    headroom_base: (
+        FloatArray  # (U_CELLS + 1,): (1 - rho_max) sqrt(1 + c) / U_CELLS = base + slope * scaled_u
+    )
     headroom_slope: FloatArray
-    wait_base: FloatArray  # ((U_CELLS + 1) * H_NODES,): P(W > 0) = base + slope * h * H_CELLS_PER_UNIT
+    wait_base: (
+        FloatArray  # ((U_CELLS + 1) * H_NODES,): P(W > 0) = base + slope * h * H_CELLS_PER_UNIT
+    )
     wait_slope: FloatArray
 
     def locate(self, servers: FloatArray) -> Place:
@@ -148,7 +172,7 @@ class WaitTable:
         return Place(servers, root, scaled_u, scaled_u.astype(np.intp))
 
     def rho_max(self, place: Place) -> FloatArray:
-        """Largest load per server at which a share `quantile` of the arrivals waits no longer than the slack."""
+        """Largest load per server at which a share `quantile` waits no longer than the slack."""
         headroom = self.headroom_slope.take(place.cell)
         headroom *= place.scaled_u
         headroom += self.headroom_base.take(place.cell)
@@ -156,7 +180,10 @@ class WaitTable:
         return np.subtract(1.0, headroom, out=headroom)
 
     def wait(self, place: Place, rho: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Probability of a wait above the slack, and the mean wait in mean service times, at load `rho` < 1 per server."""
+        """Probability of a wait above the slack, and the mean wait in mean service times.
+
+        `rho` is the load per server, below 1.
+        """
         idle = 1.0 - rho
         free = idle * place.servers
         idle *= place.root
@@ -201,7 +228,7 @@ def build_wait_table(slack: float, quantile: float) -> WaitTable:
 
 @cache
 def _wait_nodes() -> FloatArray:
-    """P(W > 0) on the nodes of u (rows, first is infinitely many servers) and h; 0 beyond rho = 0."""
+    """P(W > 0) on the nodes of u (rows; the first has infinitely many servers) and h."""
     u = np.arange(U_CELLS + 1)[:, None] / U_CELLS
     h = np.arange(H_NODES) / H_CELLS_PER_UNIT
     u_finite = np.maximum(u, 1e-8)  # 1e16 servers stand for infinitely many
@@ -214,16 +241,16 @@ def _wait_nodes() -> FloatArray:
 
 @cache
 def _wait_cells() -> tuple[FloatArray, FloatArray]:
-    """Base and slope along h in every cell, flat; a cell of u takes the mean of its two rows of nodes."""
+    """Tabulate base and slope along h, flat; a cell of u takes the mean of its two nodes."""
     nodes = _wait_nodes()
     middle = np.vstack([0.5 * (nodes[:-1] + nodes[1:]), nodes[-1:]])
-    slope = np.diff(middle, axis=1, append=middle[:, -1:])
-    base = middle - slope * np.arange(H_NODES)
+    slope: FloatArray = np.diff(middle, axis=1, append=middle[:, -1:])
+    base: FloatArray = middle - slope * np.arange(H_NODES)
     return base.ravel(), slope.ravel()
 
 
 def _headroom(nodes: FloatArray, slack: float, late_share: float) -> FloatArray:
-    """Smallest h on every node of u at which at most `late_share` wait longer than `slack`, by bisection."""
+    """Smallest h per node of u at which at most `late_share` wait beyond `slack`: bisection."""
     u = np.arange(U_CELLS + 1) / U_CELLS
     low, high = np.zeros_like(u), 1.0 / np.maximum(u, 1e-8)
     rows: IntArray = np.arange(U_CELLS + 1)
@@ -237,5 +264,6 @@ def _headroom(nodes: FloatArray, slack: float, late_share: float) -> FloatArray:
         too_late = waits * np.exp(-np.minimum(free * slack, 700.0)) > late_share
         low, high = np.where(too_late, middle, low), np.where(too_late, high, middle)
     high[0] = 0.0
-    # a trace of load is always admitted: interpolation must not turn rho_max negative near no server at all
+    # a trace of load is always admitted: interpolation must not turn rho_max negative near no
+    # server at all
     return np.minimum(high, (1.0 - 1e-4) / np.maximum(u, 1e-8))

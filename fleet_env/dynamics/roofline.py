@@ -1,8 +1,8 @@
-"""Throughput of a language model on an accelerator by roofline, and the price of the data centre that follows from it.
+"""Throughput of a language model by roofline, and the data-centre price that follows from it.
 
-A decode step reads all weights and the batch's KV cache once, and multiplies every weight once per request; the slower of
-the two sets its time. The mean context of a request under way is its input plus half its output. Source: domain.md 1c; all
-its table rows are reproduced within 3 %.
+A decode step reads all weights and the batch's KV cache once, and multiplies every weight once per
+request; the slower of the two sets its time. The mean context of a request under way is its input
+plus half its output. Source: domain.md 1c; all its table rows are reproduced within 3 %.
 """
 
 from __future__ import annotations
@@ -148,9 +148,10 @@ def fits(chip: Accelerator, llm: Model, batch: float, mix: Mix) -> bool:
 def datacentre_price(config: DataCentreConfig) -> FloatArray:
     """Price of a token in the data centre.
 
-    A request costs ``a * input_tokens + b * output_tokens``. The ratio a : b is that of the time a B200 at its largest
-    batch spends on an input and on an output token at the default mix; the level is pinned so that one million output
-    tokens, with the prefill of their input at the default mix, cost what `config` says.
+    A request costs ``a * input_tokens + b * output_tokens``. The ratio a : b is that of the time a
+    B200 at its largest batch spends on an input and on an output token at the default mix; the
+    level is pinned so that one million output tokens, with the prefill of their input at the
+    default mix, cost what `config` says.
 
     Parameters
     ----------
@@ -164,7 +165,9 @@ def datacentre_price(config: DataCentreConfig) -> FloatArray:
     """
     chip, mix = accelerator(DATA_CENTRE), DEFAULT_MIX
     rows = []
-    for tier, usd_per_mtok in zip(TIERS, (config.usd_per_mtok_8b, config.usd_per_mtok_70b), strict=True):
+    for tier, usd_per_mtok in zip(
+        TIERS, (config.usd_per_mtok_8b, config.usd_per_mtok_70b), strict=True
+    ):
         llm = model(tier)
         batch = max_batch(chip, llm, mix)
         input_s = t_prefill_s(chip, llm, mix) / mix.input_tokens

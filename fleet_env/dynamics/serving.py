@@ -1,8 +1,9 @@
-"""Requests to cars: what cars can serve, and the fluid queue of one decision step (docs/model.md 2.4).
+"""What cars can serve, and the fluid queue of one decision step (docs/model.md 2.4).
 
-Work is measured in minutes of a *reference car* of a pool; a faster car of the same pool counts as several reference cars.
-Interactive work is admitted up to the load at which its first token still comes in time and goes to the data centre beyond
-it; batch work takes every slot that is left and gives it back at once (a batch request pauses between two decode steps).
+Work is measured in minutes of a *reference car* of a pool; a faster car of the same pool counts as
+several reference cars. Interactive work is admitted up to the load at which its first token still
+comes in time and goes to the data centre beyond it; batch work takes every slot that is left and
+gives it back at once (a batch request pauses between two decode steps).
 """
 
 from __future__ import annotations
@@ -13,58 +14,11 @@ from functools import cache
 
 import numpy as np
 
-from fleet_env.config import DemandConfig, EnvConfig, ServingConfig
-from fleet_env.dynamics import roofline
-from fleet_env.dynamics.queueing import WaitTable, build_wait_table
-from fleet_env.dynamics.roofline import Accelerator, Mix, Model
-from fleet_env.types import BATCH_70B, CLASS_TIER, CLASSES, TIERS, BoolArray, FloatArray, IntArray
-from fleet_env.units import S_PER_MIN
+from fleet_env.dynamics.serving_setup import NUM_CLASSES, Pool, ServingSetup
+from fleet_env.types import BATCH_70B, FloatArray
 
-NUM_CLASSES = len(CLASSES)
 NUM_INTERACTIVE = BATCH_70B  # the chat classes come first
 TINY = 1e-30  # keeps 0 / 0 at 0
-
-
-@dataclass(frozen=True)
-class Pool:
-    """Groups that hold the same tiers and share one queue."""
-
-    groups: tuple[int, ...]
-    speed: tuple[float, ...]  # of a car of each group, in reference cars (the first group's)
-    classes: slice  # the interactive classes it serves
-    need_min: FloatArray  # (3, 1) reference-car minutes per request; 0 for a class it does not serve
-    slot_s: float  # mean slot time of the nominal chat mix
-    first_token_s: tuple[float, ...]  # network and prefill of those classes
-    table: WaitTable
-
-
-@dataclass(frozen=True)
-class ServingSetup:
-    """What the accelerators of a scenario can serve; built once.
-
-    A group is (accelerator, resident tiers). `batch_due` has `max_due + 1` columns; batch work of deadline bucket k enters
-    column `due_steps[k]`, and column 0 is what is due at the end of the step.
-    """
-
-    accelerators: tuple[str, ...]
-    tier_fits: BoolArray  # (num_accelerators, 2)
-    group_accelerator: IntArray  # (num_groups,) index into `accelerators`
-    group_resident: IntArray  # (num_groups,) uint8, bit mask 1 << tier
-    weights_gb: FloatArray  # (num_groups,) of all resident tiers
-    rate: FloatArray  # (num_groups, 3) requests/s of a car that does nothing else, redundancy included
-    slot_s: FloatArray  # (num_groups, 3) time a request holds its slot; inf where the tier is not resident
-    slack_s: FloatArray  # (num_groups, 2) wait per tier that the TTFT limit leaves; nan where not resident
-    work_car_s: FloatArray  # (3,) mean car-seconds per request over the cars that fit it; inf if none does
-    batch_slots: int
-    due_steps: tuple[int, ...]
-    max_due: int
-    lose_work: bool
-    pools: tuple[Pool, ...]  # only 8B, only 70B, both: those that exist, in this order
-
-    @property
-    def num_groups(self) -> int:
-        """Number of groups."""
-        return len(self.group_accelerator)
 
 
 @dataclass(frozen=True)
@@ -84,8 +38,8 @@ class QueueState:
 class ServiceFlows:
     """Requests of one step by class, shape (num_envs, 3) unless said.
 
-    ``arrived + queued_before + running_before = on_time + late + lost + diverted + expired + queued_after + running_after``
-    for every class; only batch work queues.
+    ``arrived + queued_before + running_before = on_time + late + lost + diverted + expired +
+    queued_after + running_after`` for every class; only batch work queues.
     """
 
     arrived: FloatArray
@@ -95,166 +49,12 @@ class ServiceFlows:
     lost: FloatArray  # died with a leaving car, redone by the data centre; interactive only
     diverted: FloatArray  # sent to the data centre on arrival; interactive only
     expired: FloatArray  # sent to the data centre at the deadline; batch only
-    requeued: FloatArray  # (num_envs,) batch requests that fell back into the queue from cars that stopped
-    ttft_sum_s: FloatArray  # (num_envs,) request-seconds: mean TTFT times the interactive requests dispatched
-    util: FloatArray  # (num_envs, num_groups) busy share of the serving car-minutes; 0 where there are none
-
-
-def serving_setup(config: EnvConfig, accelerators: Sequence[str]) -> ServingSetup:
-    """Work out what each accelerator of a scenario serves, and how fast.
-
-    Parameters
-    ----------
-    config : EnvConfig
-    accelerators : sequence of str
-        Rows of the accelerator table in the order of `FleetParams.accelerator`.
-
-    Returns
-    -------
-    ServingSetup
-
-    Raises
-    ------
-    ValueError
-        If an accelerator is unknown, the batch breaks the TPOT limit, prefill and network leave no time before the TTFT
-        limit, or no accelerator holds any tier.
-    """
-    serving, mix = config.serving, Mix(config.demand.input_tokens, config.demand.output_tokens)
-    chips = [roofline.accelerator(name) for name in accelerators]
-    llms = [roofline.model(tier) for tier in TIERS]
-    tier_fits = np.array([[roofline.fits(chip, llm, serving.batch_slots, mix) for llm in llms] for chip in chips])
-    if not tier_fits.any():
-        raise ValueError(
-            f"serving.batch_slots={serving.batch_slots}: no tier fits the memory of {', '.join(accelerators)} "
-            "with so many requests; expected a smaller batch"
-        )
-    groups = _groups(chips, llms, tier_fits, serving.batch_slots, mix)
-    rate = np.zeros((len(groups), NUM_CLASSES))
-    slack_s = np.full((len(groups), len(TIERS)), np.nan)
-    for g, (a, tiers) in enumerate(groups):
-        for tier in tiers:
-            _check_limits(chips[a], llms[tier], mix, serving)
-            slack_s[g, tier] = serving.ttft_slo_s - _first_token_s(chips[a], llms[tier], mix, serving)
-            rate[g, np.equal(CLASS_TIER, tier)] = _request_rate(chips[a], llms[tier], mix, serving)
-    due_steps = _due_steps(config)
-    with np.errstate(divide="ignore"):
-        slot_s = serving.batch_slots / rate
-    return ServingSetup(
-        accelerators=tuple(accelerators),
-        tier_fits=tier_fits,
-        group_accelerator=np.array([a for a, _ in groups], dtype=np.uint8),
-        group_resident=np.array([sum(1 << tier for tier in tiers) for _, tiers in groups], dtype=np.uint8),
-        weights_gb=np.array([sum(llms[tier].weights_gb for tier in tiers) for _, tiers in groups]),
-        rate=rate,
-        slot_s=slot_s,
-        slack_s=slack_s,
-        work_car_s=_work_car_s(config, chips, llms, tier_fits, mix),
-        batch_slots=serving.batch_slots,
-        due_steps=due_steps,
-        max_due=max(due_steps),
-        lose_work=serving.lose_work,
-        pools=_pools([tiers for _, tiers in groups], rate, slack_s, config),
-    )
-
-
-def _groups(
-    chips: list[Accelerator], llms: list[Model], tier_fits: BoolArray, batch: int, mix: Mix
-) -> list[tuple[int, tuple[int, ...]]]:
-    """(accelerator, tiers) of every group: one per accelerator that holds all it fits at once, else one per tier."""
-    groups: list[tuple[int, tuple[int, ...]]] = []
-    for a, chip in enumerate(chips):
-        tiers = tuple(np.flatnonzero(tier_fits[a]).tolist())
-        together_gb = sum(roofline.memory_gb(llms[tier], batch, mix) for tier in tiers)
-        if tiers and together_gb <= chip.memory_gb:
-            groups.append((a, tiers))
-        else:
-            groups += [(a, (tier,)) for tier in tiers]
-    return groups
-
-
-def _check_limits(chip: Accelerator, llm: Model, mix: Mix, serving: ServingConfig) -> None:
-    tpot_s = roofline.t_step_s(chip, llm, serving.batch_slots, mix)
-    if tpot_s > serving.tpot_slo_s:
-        largest = roofline.max_batch_in_time(chip, llm, mix, serving.tpot_slo_s)
-        raise ValueError(
-            f"serving.batch_slots={serving.batch_slots}: a token of {llm.name} on {chip.name} takes {tpot_s:.3f} s, above "
-            f"serving.tpot_slo_s={serving.tpot_slo_s:g}; expected a batch of at most {largest}"
-        )
-    first_s = _first_token_s(chip, llm, mix, serving)
-    if first_s >= serving.ttft_slo_s:
-        raise ValueError(
-            f"serving.ttft_slo_s={serving.ttft_slo_s:g}: network and prefill of {llm.name} on {chip.name} alone take "
-            f"{first_s:.3f} s; expected more than that"
-        )
-
-
-def _first_token_s(chip: Accelerator, llm: Model, mix: Mix, serving: ServingConfig) -> float:
-    return serving.rtt_s + roofline.t_prefill_s(chip, llm, mix)
-
-
-def _request_rate(chip: Accelerator, llm: Model, mix: Mix, serving: ServingConfig) -> float:
-    tokens_per_s = roofline.out_rate(chip, llm, serving.batch_slots, mix)
-    return tokens_per_s / mix.output_tokens / serving.redundancy
-
-
-def _due_steps(config: EnvConfig) -> tuple[int, ...]:
-    """Steps until due of each deadline bucket: full deadlines after the end of the step of arrival."""
-    hours = [float(key) for key in config.demand.batch_deadline_shares]
-    if min(hours) <= 0.0:
-        raise ValueError(f"demand.batch_deadline_shares has the deadline {min(hours):g} h: expected more than 0 h")
-    return tuple(int(np.ceil(h / config.dt_h - 1e-9)) for h in hours)
-
-
-def _work_car_s(
-    config: EnvConfig, chips: list[Accelerator], llms: list[Model], tier_fits: BoolArray, mix: Mix
-) -> FloatArray:
-    """Car-seconds of a request of each class in a fleet of the configured mix: one over the mean rate of cars that fit."""
-    share = np.array([config.fleet.accelerators.get(chip.name, 0.0) for chip in chips])
-    rate = np.array([[_request_rate(chip, llm, mix, config.serving) for llm in llms] for chip in chips])
-    weight = share[:, None] * tier_fits
-    with np.errstate(divide="ignore", invalid="ignore"):
-        tier_s = np.where(weight.any(axis=0), weight.sum(axis=0) / (weight * rate).sum(axis=0), np.inf)
-    return tier_s[list(CLASS_TIER)]
-
-
-def _pools(
-    tiers_of: list[tuple[int, ...]], rate: FloatArray, slack_s: FloatArray, config: EnvConfig
-) -> tuple[Pool, ...]:
-    pools = []
-    for tiers in ((0,), (1,), (0, 1)):
-        groups = [g for g, held in enumerate(tiers_of) if held == tiers]
-        if groups:
-            pools.append(_pool(groups, tiers, rate[groups], slack_s[groups], config))
-    return tuple(pools)
-
-
-def _pool(
-    groups: list[int], tiers: tuple[int, ...], rate: FloatArray, slack_s: FloatArray, config: EnvConfig
-) -> Pool:
-    """One pool; its queue sees the nominal chat mix and the tightest slack among the classes of that mix."""
-    work_share = _chat_work_share(tiers, config.demand)
-    classes = slice(tiers[0], tiers[-1] + 1)
-    chat_rate = rate[:, classes] @ work_share  # requests/s of the nominal mix, per group
-    slot_s = config.serving.batch_slots / chat_rate[0]
-    slack = slack_s[:, classes][:, work_share > 0.0].min()
-    with np.errstate(divide="ignore"):
-        need_min = np.where(rate[0] > 0.0, 1.0 / (S_PER_MIN * rate[0]), 0.0)[:, None]
-    return Pool(
-        groups=tuple(groups),
-        speed=tuple((chat_rate / chat_rate[0]).tolist()),
-        classes=classes,
-        need_min=need_min,
-        slot_s=float(slot_s),
-        first_token_s=tuple((config.serving.ttft_slo_s - slack_s[0, classes]).tolist()),
-        table=build_wait_table(float(slack / slot_s), config.serving.slo_quantile),
-    )
-
-
-def _chat_work_share(tiers: tuple[int, ...], demand: DemandConfig) -> FloatArray:
-    """Share of each resident tier in the chat work of a pool."""
-    if len(tiers) == 1:
-        return np.ones(1)
-    return np.array([1.0 - demand.chat_70b_share, demand.chat_70b_share])
+    # (num_envs,) batch requests that fell back into the queue from cars that stopped
+    requeued: FloatArray
+    # (num_envs,) request-seconds: mean TTFT times the interactive requests dispatched
+    ttft_sum_s: FloatArray
+    # (num_envs, num_groups) busy share of the serving car-minutes; 0 where there are none
+    util: FloatArray
 
 
 def serve(
@@ -270,8 +70,9 @@ def serve(
 ) -> ServiceFlows:
     """Serve the requests of one decision step.
 
-    Every sub-step is in equilibrium on its own: chat is admitted up to the load that keeps its first token in time, batch
-    work takes the rest of the capacity, earliest deadline first. Equations: docs/model.md 2.4.
+    Every sub-step is in equilibrium on its own: chat is admitted up to the load that keeps its
+    first token in time, batch work takes the rest of the capacity, earliest deadline first.
+    Equations: docs/model.md 2.4.
 
     Parameters
     ----------
@@ -320,7 +121,7 @@ def serve(
     left -= in_flight  # has completed
     np.minimum(late, left, out=late)
     left -= late
-    diverted = arrived - dispatched
+    diverted = np.maximum(arrived - dispatched, 0.0)
     diverted[BATCH_70B] = 0.0
     expired = np.zeros(arrived.shape)
     expired[BATCH_70B] = _move_queue(batch_due, queued, dispatched[BATCH_70B], lost[BATCH_70B])
@@ -343,7 +144,7 @@ def serve(
 def _stop_on_purpose(
     setup: ServingSetup, batch_due: FloatArray, running: FloatArray, off_share: FloatArray
 ) -> FloatArray:
-    """Put the batch work of cars that were switched off back into the queue (chat drains in their tail)."""
+    """Put the batch work of cars switched off back into the queue (chat drains in their tail)."""
     if not setup.lose_work:
         return np.zeros(len(running))
     back = off_share * running[:, BATCH_70B]
@@ -360,12 +161,14 @@ class _Part:
     need: FloatArray  # (3, 1) reference cars per request in a sub-step
     capacity: FloatArray  # (num_envs,) reference cars, summed over the sub-steps; > 0
     spare: FloatArray  # (num_sub, num_envs) reference cars that chat leaves to batch work
-    counts: FloatArray  # (3, 3, num_envs) dispatched, late, dispatched in the last sub-step; by class
+    counts: FloatArray  # (3, 3, num_envs) dispatched, late, dispatched at the end; by class
     ttft_sum_s: FloatArray  # (num_envs,)
     busy: FloatArray  # (3, num_envs) share of the capacity by class; batch work comes last
 
 
-def _serve_chat(setup: ServingSetup, cars: FloatArray, arriving: FloatArray, dt_min: float) -> list[_Part]:
+def _serve_chat(
+    setup: ServingSetup, cars: FloatArray, arriving: FloatArray, dt_min: float
+) -> list[_Part]:
     """Offer the chat requests, shape (num_sub, 2, num_envs), to the pools in turn."""
     parts = []
     for pool in setup.pools:
@@ -384,7 +187,7 @@ def _serve_chat(setup: ServingSetup, cars: FloatArray, arriving: FloatArray, dt_
 def _admit(
     pool: Pool, batch_slots: int, capacity: FloatArray, offered: FloatArray, dt_min: float
 ) -> tuple[_Part, FloatArray]:
-    """Admit what a pool serves in time, as a share of `offered`, shape (num_sub, num_envs), and sum it up."""
+    """Admit what a pool serves in time and sum it up; return also its share of `offered`."""
     need = pool.need_min / dt_min
     some = np.maximum(capacity, TINY)
     place = pool.table.locate(some * batch_slots)
@@ -411,10 +214,11 @@ def _admit(
 def _sum_up(
     offered: FloatArray, share: FloatArray, late: FloatArray, wait: FloatArray, capacity: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
-    """Sum over the sub-steps: served by class, late by class, waits, capacity; and what the last sub-step serves.
+    """Sum served and late by class, waits and capacity; and say what the last sub-step serves.
 
-    They share one buffer because the order in which numpy adds depends on the length of the axis after the summed one,
-    but not once that exceeds 1: so a row gives the same bits alone and among others.
+    They share one buffer because the order in which numpy adds depends on the length of the axis
+    after the summed one, but not once that exceeds 1: so a row gives the same bits alone and among
+    others.
     """
     num_sub, num, num_envs = offered.shape
     buffer = np.empty((num_sub, 2 * num + 2, num_envs))
@@ -428,9 +232,9 @@ def _sum_up(
 def _serve_batch(parts: list[_Part], queued: FloatArray, new: FloatArray) -> None:
     """Give the spare capacity to batch work and note in each part what it started.
 
-    With ``y_j`` = backlog at the start + arrivals - room up to sub-step j, the room left unused until then is
-    ``-min(0, min over i <= j of y_i)``; what is started is the room less that, exactly 0 without a car. Arrivals are spread
-    evenly.
+    With ``y_j`` = backlog at the start + arrivals - room up to sub-step j, the room left unused
+    until then is ``-min(0, min over i <= j of y_i)``; what is started is the room less that,
+    exactly 0 without a car. Arrivals are spread evenly.
     """
     hosts = [part for part in parts if part.need[BATCH_70B, 0] > 0.0]
     if hosts:
@@ -446,8 +250,8 @@ def _serve_batch(parts: list[_Part], queued: FloatArray, new: FloatArray) -> Non
         np.minimum(started, queued, out=started)
         for part, own in zip(hosts, rooms, strict=True):
             share = _share(own, sum_room[-1]) if len(hosts) > 1 else 1.0
-            part.counts[0, BATCH_70B] = share * started
-            part.counts[2, BATCH_70B] = share * last
+            np.multiply(share, started, out=part.counts[0, BATCH_70B])
+            np.multiply(share, last, out=part.counts[2, BATCH_70B])
     for part in parts:
         part.busy = part.counts[0] * part.need
         part.busy /= part.capacity
@@ -460,11 +264,15 @@ def _ramp(num_sub: int) -> FloatArray:
 
 
 def _share(own: FloatArray, total: FloatArray) -> FloatArray:
-    """Share of one pool in the room of all; a running sum adds in the same order for any number of rows."""
-    return np.add.accumulate(own, axis=0)[-1] / np.maximum(total, TINY)
+    """Work out the share of one pool in the room of all.
+
+    A running sum adds in the same order for any number of rows.
+    """
+    share: FloatArray = np.add.accumulate(own, axis=0)[-1] / np.maximum(total, TINY)
+    return share
 
 
-def _total(parts: list[FloatArray]) -> FloatArray:
+def _total(parts: Sequence[FloatArray]) -> FloatArray:
     total = parts[0]
     for part in parts[1:]:
         total = total + part
@@ -474,11 +282,12 @@ def _total(parts: list[FloatArray]) -> FloatArray:
 def _tally(
     setup: ServingSetup, parts: list[_Part], lost_cars: FloatArray
 ) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
-    """Requests dispatched, late, in flight at the end and held by lost cars, each of shape (3, num_envs).
+    """Count requests dispatched, late, in flight at the end and held by lost cars: (3, num_envs).
 
-    A car holds as many requests as slots are busy: in flight are those of the last sub-step, lost those of the mean car.
+    A car holds as many requests as slots are busy: in flight are those of the last sub-step, lost
+    those of the mean car.
     """
-    dispatched, late, last = _total([part.counts for part in parts])
+    dispatched, late, _ = _total([part.counts for part in parts])
     in_flight = _total([part.counts[2] * part.need for part in parts])
     in_flight *= setup.batch_slots
     lost = np.zeros(in_flight.shape)
@@ -490,10 +299,13 @@ def _tally(
     return dispatched, late, in_flight, lost
 
 
-def _move_queue(batch_due: FloatArray, queued: FloatArray, started: FloatArray, lost: FloatArray) -> FloatArray:
-    """Take `started` requests from the front of the queue, move the rest one step nearer, and return what fell due.
+def _move_queue(
+    batch_due: FloatArray, queued: FloatArray, started: FloatArray, lost: FloatArray
+) -> FloatArray:
+    """Take `started` requests from the front of the queue and move the rest one step nearer.
 
-    `queued` holds the running sums of `batch_due` and is overwritten. Lost requests come back due one step later.
+    `queued` holds the running sums of `batch_due` and is overwritten. Lost requests come back due
+    one step later.
     """
     queued -= started[:, None]
     np.maximum(queued, 0.0, out=queued)

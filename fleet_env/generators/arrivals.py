@@ -1,15 +1,18 @@
-"""How many requests arrive: their level, slow and fast noise, and the deadlines of batch work."""
+"""How many requests arrive: their level, slow and fast noise."""
 
 from __future__ import annotations
+
+from functools import cache
 
 import numpy as np
 
 from fleet_env import draws
-from fleet_env.config import DemandConfig, EnvConfig
-from fleet_env.types import BATCH_70B, CLASSES, FloatArray, IntArray, KeyArray
+from fleet_env.config import DemandConfig
+from fleet_env.types import CLASSES, FloatArray, KeyArray
 from fleet_env.units import S_PER_MIN
 
 NUM_CLASSES = len(CLASSES)
+FEW = 4.0  # mean count from which the square-root noise is unbiased to 1e-5
 NOISE_MIN = 10  # interval of the slow noise [min]; windows of ServeGen, as DemandConfig says
 
 
@@ -48,8 +51,8 @@ def poisson_fluid(mean: FloatArray, z: FloatArray) -> FloatArray:
     """Turn normal numbers into fluid counts with about the mean and variance of a Poisson.
 
     ``max(0, (sqrt(mean) + z / 2)^2 - 1/4)``: the square root of a Poisson number has variance
-    1/4 (Anscombe 1948). 0 for mean 0. The cut at 0 biases small means upwards, measured: 0.1 by
-    100 %, 0.5 by 11 %, 1 by 2.4 %, 2 by 0.2 %; variance by 5 % at 1 and 1 % at 10.
+    1/4 (Anscombe 1948). 0 for mean 0. Below `FEW` the cut at 0 would bias the mean upwards (0.1: by
+    100 %), so the count is divided by that bias there; its variance is 5 % off at 1, 1 % at 10.
 
     Parameters
     ----------
@@ -66,16 +69,28 @@ def poisson_fluid(mean: FloatArray, z: FloatArray) -> FloatArray:
     counts *= counts
     counts -= np.float32(0.25)
     np.maximum(counts, 0.0, out=counts)
-    counts *= mean > 0
+    if mean.size and mean.min() < FEW:
+        counts *= np.interp(mean, *_few_correction()).astype(counts.dtype)
     return counts
 
 
-def chat_arrivals(mean: FloatArray, demand_key: KeyArray, minute0: int) -> FloatArray:
-    """Draw the requests of each minute and chat class.
+@cache
+def _few_correction() -> tuple[FloatArray, FloatArray]:
+    """Means below `FEW`, and what the count is multiplied by there to have that mean."""
+    z, weight = np.polynomial.hermite_e.hermegauss(200)
+    mean = np.concatenate([[0.0], np.geomspace(1e-4, FEW, 400)])
+    counts = np.maximum((np.sqrt(mean)[:, None] + z / 2.0) ** 2 - 0.25, 0.0)
+    factor = mean / (counts @ (weight / weight.sum()))
+    factor[-1] = 1.0  # from here on the formula stands alone
+    return mean, factor
+
+
+def draw_arrivals(mean: FloatArray, demand_key: KeyArray, minute0: int) -> FloatArray:
+    """Draw the requests of each minute and class.
 
     Parameters
     ----------
-    mean : FloatArray, shape (2, num_envs, num), float32
+    mean : FloatArray, shape (3, num_envs, num), float32
         Mean requests of the minutes from `minute0` of the episode on.
     demand_key : KeyArray, shape (num_envs,)
         Keys of `Stream.DEMAND`; the event is the minute of the episode, the draw is the class.
@@ -83,55 +98,12 @@ def chat_arrivals(mean: FloatArray, demand_key: KeyArray, minute0: int) -> Float
 
     Returns
     -------
-    FloatArray, shape (2, num_envs, num)
+    FloatArray, shape (3, num_envs, num), float32
     """
     classes, rows, num = mean.shape
     minutes = np.broadcast_to(np.arange(minute0, minute0 + num), (rows, num))
     words = draws.hashes(np.repeat(demand_key, num), minutes.ravel(), classes)
     return poisson_fluid(mean, draws.normal_rough(words).reshape(mean.shape))
-
-
-def batch_arrivals(
-    mean: FloatArray, demand_key: KeyArray, minute0: int, shares: FloatArray
-) -> FloatArray:
-    """Draw the batch requests of a step and split them over the deadlines.
-
-    Parameters
-    ----------
-    mean : FloatArray, shape (num_envs,), float32
-        Mean requests of the step that begins with minute `minute0` of the episode.
-    demand_key : KeyArray, shape (num_envs,)
-    minute0 : int
-    shares : FloatArray, shape (num_deadlines,)
-
-    Returns
-    -------
-    FloatArray, shape (num_deadlines, num_envs)
-    """
-    words = draws.hashes(demand_key, np.array(minute0), NUM_CLASSES)[BATCH_70B]
-    total = poisson_fluid(mean, draws.normal_rough(words))
-    return total * np.asarray(shares, dtype=np.float32)[:, None]
-
-
-def batch_deadlines(config: EnvConfig) -> tuple[IntArray, FloatArray]:
-    """Return deadlines of new batch work [steps], rising, and their shares.
-
-    Raises
-    ------
-    ValueError
-        If a deadline is no positive number of whole steps.
-    """
-    shares = config.demand.batch_deadline_shares
-    steps = {hours: float(hours) / config.dt_h for hours in shares}
-    for hours, number in steps.items():
-        if number < 1 or number % 1:
-            raise ValueError(
-                f"demand.batch_deadline_shares: deadline of {hours!r} h: expected whole steps of "
-                f"{config.step_min} min"
-            )
-    order = sorted(shares, key=steps.__getitem__)
-    due = np.array([round(steps[hours]) for hours in order])
-    return due, np.array([shares[hours] for hours in order])
 
 
 def rate_noise(config: DemandConfig, key: KeyArray, num: int) -> FloatArray | None:

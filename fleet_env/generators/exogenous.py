@@ -8,7 +8,7 @@ import numpy as np
 
 from fleet_env import draws
 from fleet_env.config import EnvConfig
-from fleet_env.generators.arrivals import NOISE_MIN, rate_noise
+from fleet_env.generators.arrivals import NOISE_MIN, draw_arrivals, rate_noise
 from fleet_env.generators.clock import (
     MIN_PER_DAY,
     YEAR_OF_SPLIT,
@@ -48,14 +48,31 @@ class Exogenous:
     cheap_cum_h: FloatArray  # (num_envs, n + 1) hours of `cheap` before each step
     ref_price_usd_per_kwh: FloatArray  # (num_envs, num_steps) 24-h mean of the episode's day
 
-    def demand_rates(self, step: int) -> FloatArray:
-        """Rates of the minutes of a step, noise included, shape (3, num_envs, step_min)."""
-        minute0 = step * self.step_min
-        rates = self.trace.rates(self.start_minute, minute0, self.step_min)
+    def demand_rates(self, step: int, num_steps: int = 1) -> FloatArray:
+        """Rates of the minutes of some steps, noise included: (3, num_envs, minutes), float32."""
+        minute0, num = step * self.step_min, num_steps * self.step_min
+        rates = self.trace.rates(self.start_minute, minute0, num)
         if self.noise is not None:
-            interval = np.arange(minute0, minute0 + self.step_min) // NOISE_MIN
+            interval = np.arange(minute0, minute0 + num) // NOISE_MIN
             rates *= np.take(self.noise, interval, axis=2)
         return rates
+
+    def requests(self, level: FloatArray, step: int, num_steps: int) -> FloatArray:
+        """Draw the requests of each minute of some steps.
+
+        Parameters
+        ----------
+        level : FloatArray, shape (3,)
+            Mean requests per minute of each class.
+        step, num_steps : int
+
+        Returns
+        -------
+        FloatArray, shape (3, num_envs, num_steps * step_min), float32
+        """
+        mean = self.demand_rates(step, num_steps)
+        mean *= level.astype(np.float32)[:, None, None]
+        return draw_arrivals(mean, self.demand_key, step * self.step_min)
 
     def demand_forecast(self, step: int, num_steps: int) -> FloatArray:
         """Forecast of the mean rates from `step` on, as known when it begins.
@@ -71,27 +88,6 @@ class Exogenous:
         if num_steps * self.step_min > MIN_PER_DAY:
             return self.trace.forecast(self.start_minute, step, num_steps, self.step_min)
         return self.rate_forecast[:, :, step : step + num_steps]
-
-    def cheap_left_h(self, step: int, rows: IntArray, stay_end_step: IntArray) -> FloatArray:
-        """Count the cheap hours after a step that begin before the end of a stay.
-
-        Parameters
-        ----------
-        step : int
-            The step itself is not counted.
-        rows : IntArray, shape (m,)
-            Row of each car.
-        stay_end_step : IntArray, shape (m,)
-            First step that is no longer part of the stay; clipped to the known steps.
-
-        Returns
-        -------
-        FloatArray, shape (m,), float32
-        """
-        last = self.cheap_cum_h.shape[1] - 1
-        end = np.clip(stay_end_step, step + 1, last)
-        left: FloatArray = self.cheap_cum_h[rows, end] - self.cheap_cum_h[rows, step + 1]
-        return left
 
 
 def draw_exogenous(config: EnvConfig, split: str, key: KeyArray, trace: DemandTrace) -> Exogenous:

@@ -277,7 +277,7 @@ def _snapshot(state: FleetState, now_h: float) -> tuple[IntArray, BoolArray, Int
 def _donor_params(fleet: FleetConfig) -> FleetParams:
     """Donors by stratum: the stratified uniforms lie inside their stratum, the others are free."""
     num = NUM_STRATA * DONORS
-    u = cars.uniforms(_library_key(), num)
+    u = cars.uniforms(draws.car_keys(_library_key(), draws.Stream.CAR, num))
     edges = (
         (cars.U_CHARGER, _charger_edges(fleet)),
         (cars.U_CLASS, (0.0, fleet.lfp_share, 1.0)),

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any
 
-from fleet_env.config import ServingConfig
+from fleet_env.config import EnvConfig
 from fleet_env.types import DRIVING, EVSE_NONE, HOME, LINK_NONE, OTHER, WORK
 from tests.reference.constants import ACCELERATORS, EVSE, MODELS, Accelerator, Evse
+from tests.reference.roofline import resident_tiers
 
 
 @dataclass(frozen=True)
@@ -50,18 +51,10 @@ class Car:
         return {HOME: self.home_link, WORK: self.work_link}.get(place, LINK_NONE)
 
 
-def resident_tiers(chip: Accelerator) -> tuple[int, ...]:
-    """Tiers a car holds while awake: all that fit beside each other, else the smallest that fits."""
-    total_gb = sum(model.weights_gb for model in MODELS)
-    if total_gb <= chip.memory_gb:
-        return tuple(range(len(MODELS)))
-    return tuple(i for i, model in enumerate(MODELS) if model.weights_gb <= chip.memory_gb)
-
-
-def load_min(chip: Accelerator, serving: ServingConfig) -> float:
+def load_min(car: Car, config: EnvConfig) -> float:
     """Minutes to bring the resident tiers from flash to memory."""
-    resident_gb = sum(MODELS[i].weights_gb for i in resident_tiers(chip))
-    return resident_gb / serving.flash_gb_per_s / 60.0
+    resident_gb = sum(MODELS[i].weights_gb for i in resident_tiers(car.accelerator, config))
+    return resident_gb / config.serving.flash_gb_per_s / 60.0
 
 
 @dataclass
@@ -112,15 +105,17 @@ def twin_soc(car: Car, state: CarState, t_h: float, standby_w: float) -> float:
     return max(0.0, moved)
 
 
-def session_allows(car: Car, state: CarState) -> bool:
+def session_allows(car: Car, state: CarState, config: EnvConfig) -> bool:
     """`session_ok`: place, link, plug and memory let this car compute until it leaves."""
     parked = state.place in (HOME, WORK)
     linked = car.link(state.place) != LINK_NONE
     powered = state.plugged or car.unplugged_ok
-    return parked and linked and powered and bool(resident_tiers(car.accelerator))
+    return parked and linked and powered and bool(resident_tiers(car.accelerator, config))
 
 
-def refusal(car: Car, state: CarState, t_h: float, soc: float, *, hot: bool) -> str | None:
+def refusal(
+    config: EnvConfig, car: Car, state: CarState, t_h: float, soc: float, *, hot: bool
+) -> str | None:
     """First reason that keeps a car off duty now, None if there is none."""
     reasons = (
         ("away", state.place in (DRIVING, OTHER)),
@@ -129,6 +124,6 @@ def refusal(car: Car, state: CarState, t_h: float, soc: float, *, hot: bool) -> 
         ("snoozed", t_h >= state.snooze_h),
         ("reserve", soc <= car.reserve_soc),
         ("hot", hot),
-        ("memory", not resident_tiers(car.accelerator)),
+        ("memory", not resident_tiers(car.accelerator, config)),
     )
     return next((name for name, holds in reasons if holds), None)

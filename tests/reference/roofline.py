@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from fleet_env.config import DemandConfig
-from tests.reference.constants import ETA_BANDWIDTH, ETA_COMPUTE, Accelerator, Model
+from fleet_env.config import DemandConfig, EnvConfig
+from tests.reference.constants import ETA_BANDWIDTH, ETA_COMPUTE, MODELS, Accelerator, Model
 
 
 def prefill_s(chip: Accelerator, model: Model, demand: DemandConfig) -> float:
@@ -25,3 +25,19 @@ def tokens_per_s(chip: Accelerator, model: Model, demand: DemandConfig, batch: f
     """Output tokens per second of a car that serves nothing else."""
     decode_s = demand.output_tokens * decode_step_s(chip, model, demand, batch) / batch
     return demand.output_tokens / (prefill_s(chip, model, demand) + decode_s)
+
+
+def memory_gb(model: Model, demand: DemandConfig, batch: float) -> float:
+    """Weights, and the cache of `batch` requests at the end of their output."""
+    tokens = demand.input_tokens + demand.output_tokens
+    return model.weights_gb + batch * model.kv_bytes_per_token * tokens / 1e9
+
+
+def resident_tiers(chip: Accelerator, config: EnvConfig) -> tuple[int, ...]:
+    """Tiers a car holds while awake: both if they fit together, else the one that fits."""
+    needs_gb = [memory_gb(m, config.demand, config.serving.batch_slots) for m in MODELS]
+    if sum(needs_gb) <= chip.memory_gb:
+        return tuple(range(len(MODELS)))
+    fitting = tuple(tier for tier, gb in enumerate(needs_gb) if gb <= chip.memory_gb)
+    assert len(fitting) < 2, "no accelerator of the table has to choose"
+    return fitting

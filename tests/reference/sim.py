@@ -6,11 +6,16 @@ import math
 from dataclasses import dataclass, field, replace
 
 from fleet_env.config import EnergyConfig, EnvConfig
-from fleet_env.types import DRIVING, EVSE_NONE, HOME, LINK_CELLULAR
+from fleet_env.types import BATCH_70B, CLASSES, DRIVING, EVSE_NONE, HOME, LINK_CELLULAR
 from tests.reference import ageing, energy, physics, queueing
-from tests.reference.cars import Car, CarState, load_min, refusal, resident_tiers, twin_soc
+from tests.reference.cars import Car, CarState, load_min, refusal, twin_soc
 from tests.reference.constants import EVSE, PUBLIC_BELOW_SOC, PUBLIC_ETA, PUBLIC_TO_SOC
 
+# the part of the state that mobility writes: the same under every policy
+TAPE = (
+    *("place", "plugged", "session_ok", "event_h", "event_no", "stated_h", "snooze_h"),
+    *("trip_kwh", "twin_ref", "ref_h"),
+)
 EXCESS_FORGOTTEN_K = 0.05  # parked cars warmer than their twin by less than this are left alone
 
 
@@ -44,19 +49,23 @@ class Shift:
     """One car's part of a step: filled from top to bottom."""
 
     duty: bool = False
-    refused: str | None = None
+    stays: bool = False  # on duty to the end of the step
+    allowed: bool = False  # the mask
     on_min: float = 0.0  # on duty
     serve_from: float = 0.0
     serve_min: float = 0.0
     awake_min: float = 0.0
     plug_h: float = 0.0
+    air_c: float = 0.0  # at the inlet
     derate: float = 1.0
-    leaves: bool = False  # departure or call-back inside the step
+    cut: bool = False  # was serving until a departure or a call-back
+    stopped: bool = False  # taken off duty by the agent while it could serve
     cold_start: bool = False
     downloaded_gb: float = 0.0
     compute_kwh: float = 0.0
     compute_wall_kwh: float = 0.0
     flow: energy.Flow | None = None
+    twin_after_trip: float | None = None  # soc with which the twin set out, less the trip
 
 
 @dataclass
@@ -97,11 +106,13 @@ def play_step(
     out = Outcome(reward=dict.fromkeys(("avoided", "energy", "wear", "owner", "data", "slo"), 0.0))
     for car, state, wanted in zip(cars, states, actions, strict=True):
         out.shifts.append(start_shift(config, car, state, weather, t_h, wanted=wanted, out=out))
-    serve(config, cars, states, queues, weather, demand, out)
+    serve(config, cars, states, queues, demand, out)
     for car, state, shift, after in zip(cars, states, out.shifts, tape, strict=True):
-        compute_energy(config, car, shift, weather, out)
+        compute_energy(config, car, shift, out)
         settle(config, car, state, shift, weather, t_h, out)
         leave_and_arrive(config, car, state, shift, weather, t_h, after, out)
+    if step + 1 == config.num_steps:
+        give_up(queues, out)
     return out
 
 
@@ -121,23 +132,27 @@ def start_shift(
     """Decide whether and when in the step this car is on duty, awake and serving."""
     inlet_c = air_c(config, car, state, weather)
     soc = twin_soc(car, state, t_h, config.fleet.standby_w) - state.gap
-    shift = Shift(derate=physics.derating(inlet_c, config.thermal))
-    if wanted:
-        shift.refused = refusal(car, state, t_h, soc, hot=inlet_c >= config.thermal.off_from_c)
-        shift.duty = shift.refused is None
-        if shift.refused:
-            out.count(f"refused_{shift.refused}")
+    shift = Shift(air_c=inlet_c, derate=physics.derating(inlet_c, config.thermal))
+    hot = inlet_c >= config.thermal.off_from_c
+    reason = refusal(config, car, state, t_h, soc, hot=hot)
+    shift.allowed = reason is None
+    shift.duty = wanted and shift.allowed
+    if wanted and reason:
+        out.count(f"refused_{reason}")
     until_h = t_h + config.dt_h
     end_h = min(state.event_h, state.snooze_h, until_h)
-    here_min = max(0.0, 60.0 * (end_h - t_h))
+    here_min = max(0.0, 60.0 * (end_h - t_h)) if end_h < until_h else float(config.step_min)
     shift.plug_h = max(0.0, min(state.event_h, until_h) - t_h)
-    shift.leaves = end_h < until_h
+    leaves = end_h < until_h
     if shift.duty:
         _wake(config, car, state, shift, here_min)
+        shift.cut = leaves and shift.serve_min > 0.0
     else:
+        shift.stopped = state.duty and state.ready_min == 0.0
         _fall_asleep(config, state, shift, here_min)
-    if shift.leaves:  # departure or call-back ends duty and tail: memory is lost
+    if leaves:  # departure or call-back ends duty and tail: memory is lost
         state.ready_min, state.tail_min = 0.0, 0.0
+    shift.stays = shift.duty and not leaves
     out.count("on_duty_h", shift.on_min / 60.0)
     out.count("serving_h", shift.serve_min / 60.0)
     out.count("started", float(shift.cold_start))
@@ -159,7 +174,7 @@ def in_garage(car: Car, state: CarState) -> bool:
 def _wake(
     config: EnvConfig, car: Car, state: CarState, shift: Shift, here_min: float
 ) -> None:
-    loading_min = load_min(car.accelerator, config.serving)
+    loading_min = load_min(car, config)
     if not state.duty and state.tail_min == 0.0:
         shift.cold_start = True
         download_min = state.weights_gb * 8000.0 / car.down_mbps / 60.0
@@ -184,19 +199,82 @@ def _fall_asleep(config: EnvConfig, state: CarState, shift: Shift, here_min: flo
         state.ready_min = 0.0
 
 
+# 2.4 and the money of section 4 that hangs on it: requests
+
+
+def serve(
+    config: EnvConfig,
+    cars: list[Car],
+    states: list[CarState],
+    queues: queueing.Queues,
+    demand: queueing.Demand,
+    out: Outcome,
+) -> None:
+    """Send the requests of the step to the cars that serve, and book what comes of it."""
+    teams = [
+        queueing.Member(car.chip, shift.serve_from, shift.on_min, shift.derate, shift.cut, shift.stopped)
+        for car, shift in zip(cars, out.shifts, strict=True)
+    ]
+    service = queueing.play(config, teams, queues, demand)
+    out.service = service
+    prices = request_usd(config)
+    missed = [late + lost for late, lost in zip(service.late, service.lost, strict=True)]
+    for c, name in enumerate(CLASSES):
+        out.pay("avoided", service.on_time[c] * prices[c])
+        if c != BATCH_70B:
+            out.pay("slo", -missed[c] * prices[c] * config.reward.slo_penalty)
+        for kind in ("arrived", "on_time", "late", "lost", "diverted", "expired"):
+            out.count(f"{kind}_{name}", getattr(service, kind)[c])
+    out.count("busy_h", service.busy_min / 60.0)
+    out.pay("owner", -config.reward.pay_usd_per_on_duty_h * out.metric["on_duty_h"])
+    _book_cellular(config, cars, states, sum(service.dispatched), out)
+
+
+def give_up(queues: queueing.Queues, out: Outcome) -> None:
+    """What is queued or in flight at the horizon goes to the data centre, nothing is credited."""
+    for c, name in enumerate(CLASSES):
+        out.count(f"expired_{name}", queues.running[c])
+    out.count(f"expired_{CLASSES[BATCH_70B]}", sum(queues.batch_due))
+
+
+def request_usd(config: EnvConfig) -> tuple[float, float, float]:
+    """Price of a request of each class in the data centre, at the default mix of tokens."""
+    assert (config.demand.input_tokens, config.demand.output_tokens) == (1155.0, 211.0)
+    centre = config.datacentre
+    chat_8b = centre.usd_per_mtok_8b * 211.0 / 1e6
+    chat_70b = centre.usd_per_mtok_70b * 211.0 / 1e6
+    return chat_8b, chat_70b, chat_70b * (1.0 - centre.batch_discount)
+
+
+def _book_cellular(
+    config: EnvConfig, cars: list[Car], states: list[CarState], requests: float, out: Outcome
+) -> None:
+    """Requests fall on cars by their serving time, whatever their link."""
+    cellular_min = total_min = 0.0
+    for car, state, shift in zip(cars, states, out.shifts, strict=True):
+        total_min += shift.serve_min
+        if car.link(state.place) == LINK_CELLULAR:
+            cellular_min += shift.serve_min
+    if cellular_min == 0.0:
+        return
+    gb = requests * cellular_min / total_min * config.reward.request_kb / 1e6
+    out.count("cellular_gb", gb)
+    out.pay("data", -gb * config.reward.cellular_usd_per_gb)
+
+
 # 2.5 to 2.7: power and energy
 
 
 def compute_energy(
-    config: EnvConfig, car: Car, shift: Shift, weather: Weather, out: Outcome
+    config: EnvConfig, car: Car, shift: Shift, out: Outcome
 ) -> None:
     """Energy of the awake minutes at the bus and, were the car to charge nothing, at the wall."""
     if shift.awake_min == 0.0:
         return
-    util = out.service.util(resident_tiers(car.accelerator), car.chip) if out.service else 0.0
-    power = (car.accelerator, util, weather.ambient_c, config.serving, config.thermal)
-    serve_kw = physics.bus_kw(*power)
-    idle_kw = physics.bus_kw(power[0], 0.0, *power[2:])
+    assert out.service is not None
+    util = out.service.util[car.chip] * shift.derate  # a chip slowed by heat takes less power
+    serve_kw = physics.bus_kw(car.accelerator, util, shift.air_c, config.serving, config.thermal)
+    idle_kw = physics.bus_kw(car.accelerator, 0.0, shift.air_c, config.serving, config.thermal)
     idle_h, serve_h = (shift.awake_min - shift.serve_min) / 60.0, shift.serve_min / 60.0
     shift.compute_kwh = idle_kw * idle_h + serve_kw * serve_h
     shift.compute_wall_kwh = physics.wall_kw(idle_kw) * idle_h + physics.wall_kw(serve_kw) * serve_h
@@ -292,7 +370,7 @@ def _warm_up(
 ) -> None:
     heat_w = 1000.0 * shift.compute_kwh / config.dt_h
     target_k = physics.excess_target_k(
-        heat_w, car.closed_garage, weather.ambient_c, config.thermal
+        heat_w, in_garage(car, state), weather.ambient_c, config.thermal
     )
     state.excess_k = physics.lag(
         state.excess_k, target_k, config.dt_h, config.thermal.pack_tau_h
@@ -357,9 +435,9 @@ def leave_and_arrive(
     if state.place != DRIVING and state.event_h < until_h:
         twin = twin_soc(car, state, state.event_h, config.fleet.standby_w)
         _owner(config, car, state, twin, shift, out)
-        _depart(config, car, state, twin, weather, out)
+        shift.twin_after_trip = _depart(config, car, state, twin, weather, out)
     _take_over(state, after)
-    state.duty = shift.duty
+    state.duty = shift.stays
 
 
 def _owner(
@@ -388,7 +466,8 @@ def after_trip(soc: float, trip_soc: float, pack_kwh: float) -> tuple[float, flo
 
 def _depart(
     config: EnvConfig, car: Car, state: CarState, twin: float, weather: Weather, out: Outcome
-) -> None:
+) -> float:
+    """Take the trip off car and twin alike; return the soc of the twin."""
     trip_soc = state.trip_kwh / car.pack_kwh
     soc, public_kwh = after_trip(twin - state.gap, trip_soc, car.pack_kwh)
     twin, twin_public_kwh = after_trip(twin, trip_soc, car.pack_kwh)
@@ -399,6 +478,7 @@ def _depart(
     state.gap = twin - soc
     _book_energy(car, weather, 0.0, jump, out)
     state.excess_k = 0.0
+    return twin
 
 
 def _take_over(state: CarState, after: CarState) -> None:
@@ -407,9 +487,6 @@ def _take_over(state: CarState, after: CarState) -> None:
     for name in TAPE:
         setattr(state, name, getattr(after, name))
     if arrived:
-        state.anchor = state.twin_ref - state.gap
+        state.anchor, state.falling = state.twin_ref - state.gap, False
 
 
-TAPE = (
-    "place plugged session_ok event_h event_no stated_h snooze_h trip_kwh twin_ref ref_h".split()
-)

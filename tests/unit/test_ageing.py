@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from fleet_env.dynamics import ageing
+from fleet_env.dynamics import ageing, wear
 from fleet_env.types import LFP, NCA
 
 DAYS_PER_YEAR = 365.0
@@ -117,10 +117,10 @@ def _fleet(n: int, rng: np.random.Generator, dtype: type) -> dict[str, np.ndarra
 
 def _extra(f: dict[str, np.ndarray], chemistry: np.ndarray, age_days: np.ndarray) -> np.ndarray:
     cal, cyc = (g.astype(f["soc"].dtype) for g in ageing.gains(chemistry, age_days))
-    return ageing.extra_fade(
-        ageing.Packs(chemistry, f["pack_kwh"], cal, cyc),
-        ageing.Strain(f["soc"], f["depth"], f["kwh"]),
-        ageing.Strain(f["twin_soc"], f["twin_depth"], f["twin_kwh"]),
+    return wear.extra_fade(
+        wear.Packs(chemistry, f["pack_kwh"], cal, cyc),
+        wear.Strain(f["soc"], f["depth"], f["kwh"]),
+        wear.Strain(f["twin_soc"], f["twin_depth"], f["twin_kwh"]),
         pack_c=f["pack_c"],
         excess_k=f["excess_k"],
         hours=f["hours"],
@@ -228,7 +228,7 @@ def test_reversal_by_hand() -> None:
     after = np.array([0.55, 0.58, 0.57, 0.45, 0.70], dtype=np.float32)
     anchor = np.array([0.20, 0.30, 0.60, 0.65, 0.90], dtype=np.float32)
     falling = np.array([False, False, True, True, True])
-    depth, new_anchor, now_falling = ageing.reversal(before, after, anchor, falling)
+    depth, new_anchor, now_falling = wear.reversal(before, after, anchor, falling)
     np.testing.assert_allclose(depth, [0.35, 0.02, 0.03, 0.05, 0.20], atol=1e-6)
     np.testing.assert_allclose(new_anchor, [0.20, 0.60, 0.60, 0.40, 0.90], atol=1e-6)
     assert now_falling.tolist() == [False, True, True, False, True]

@@ -244,14 +244,6 @@ def test_the_suburb_day_by_hand() -> None:
     np.testing.assert_array_equal(non_working, world.weekday[:, 0] >= 5)
 
 
-def test_cheap_hours_left_in_a_stay() -> None:
-    world = draw(slice(0, 2))
-    rows = np.array([0, 1, 0, 0, 1])
-    # steps 0-11 are cheap (12-15 h), then from step 48 (midnight) to step 108 (15 h)
-    end = np.array([8, 48, 52, 1, 10_000])
-    np.testing.assert_allclose(world.cheap_left_h(1, rows, end), [1.5, 2.5, 3.5, 0, 2.5 + 15 + 12])
-
-
 def test_noise_multiplies_the_trace_by_intervals_of_ten_minutes() -> None:
     noisy, plain = draw(slice(0, 3), cv=0.2), draw(slice(0, 3), cv=0.0)
     assert plain.noise is None

@@ -11,7 +11,6 @@ import pytest
 
 from fleet_env import draws
 from fleet_env.config import DemandConfig, EnvConfig
-from fleet_env.generators.arrivals import chat_arrivals
 from fleet_env.generators.demand_sources import load_demand
 from fleet_env.generators.exogenous import draw_exogenous
 from fleet_env.types import CHAT_8B, CHAT_70B, FloatArray
@@ -29,8 +28,7 @@ def simulate(config: EnvConfig, split: str) -> FloatArray:
     world = draw_exogenous(config, split, draws.scenario_key(split, np.arange(ROWS)), trace)
     total, count = np.zeros((2, 2, 24)), np.zeros((2, 24))
     for step in range(config.num_steps):
-        mean = world.demand_rates(step)[:2] * np.float32(MEAN_PER_MIN)
-        got = chat_arrivals(mean, world.demand_key, step * config.step_min)
+        got = world.requests(np.full(3, MEAN_PER_MIN), step, 1)
         weekend = (world.weekday[:, step] >= 5).astype(int)
         hour = world.local_hour[:, step].astype(int)
         np.add.at(count, (weekend, hour), 1)

@@ -1,0 +1,117 @@
+"""What each step of an episode brings to every row, laid out by step: worked out once, at reset."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fleet_env.config import EnvConfig
+from fleet_env.dynamics import thermal
+from fleet_env.dynamics.energy import bus_power_kw, full_load_heat_w, wall_kw
+from fleet_env.dynamics.roofline import Accelerator
+from fleet_env.generators.exogenous import Exogenous
+from fleet_env.types import BoolArray, FloatArray, IntArray
+from fleet_env.units import G_PER_KG
+
+GARAGES = np.array([False, True])  # last axis of what depends on the air: outdoors, closed garage
+MILD_C = 20.0  # ambient at which the powers of a car are quoted to the dispatcher
+
+
+@dataclass(frozen=True, slots=True)
+class Chips:
+    """Power of the accelerators in use, shape (num_accelerators, 1), and settings of the car around them."""
+
+    idle_w: FloatArray
+    busy_w: FloatArray
+    heat_w: FloatArray  # of a car at full load, into a closed garage
+    overhead_w: float
+    eta_dcdc: float
+    cooling: bool
+
+    @classmethod
+    def of(cls, config: EnvConfig, accelerators: list[Accelerator]) -> Chips:
+        """Collect the powers of some accelerators."""
+        serving, cooling = config.serving, config.thermal.cooling
+        idle_w = np.array([[chip.idle_w] for chip in accelerators])
+        busy_w = np.array([[chip.busy_w] for chip in accelerators])
+        heat_w = full_load_heat_w(
+            busy_w, overhead_w=serving.overhead_w, eta_dcdc=serving.eta_dcdc, cooling=cooling
+        )
+        return cls(idle_w, busy_w, heat_w, serving.overhead_w, serving.eta_dcdc, cooling)
+
+    def bus_kw(self, util: FloatArray, inlet_c: FloatArray, chips: IntArray | slice) -> FloatArray:
+        """Power at the DC bus of cars with the accelerators `chips`, shape (..., len(chips), 2)."""
+        return bus_power_kw(
+            util,
+            self.idle_w[chips],
+            self.busy_w[chips],
+            inlet_c,
+            overhead_w=self.overhead_w,
+            eta_dcdc=self.eta_dcdc,
+            cooling=self.cooling,
+        )
+
+    def quoted_kw(self, util: float) -> FloatArray:
+        """Wall power of each accelerator at a utilisation in mild air, shape (num_accelerators,)."""
+        air_c = np.full((*self.idle_w.shape[:1], 1), MILD_C)
+        return wall_kw(self.bus_kw(np.full_like(air_c, util), air_c, slice(None)))[:, 0]
+
+
+@dataclass(frozen=True, slots=True)
+class Timetable:
+    """Arrays by step first; `n` rows of the batch, `a` accelerators, `g` groups, 2 airs."""
+
+    price: FloatArray  # (steps, n) [USD/kWh]
+    ref_price: FloatArray  # (steps, n)
+    refill_price: FloatArray  # (steps, n)
+    cheap: BoolArray  # (steps, n)
+    ambient_c: FloatArray  # (steps, n)
+    carbon_kg_per_kwh: FloatArray  # (steps, n)
+    mean_carbon_kg_per_kwh: FloatArray  # (n,) of the episode, at which owed charge is booked
+    inlet_c: FloatArray  # (steps + 1, n, g, 2)
+    speed: FloatArray  # (steps + 1, n, a, 2) derating factor
+    hot: BoolArray  # (steps + 1, n * a * 2) too hot to compute
+    any_hot: BoolArray  # (steps + 1,)
+    awake_kw: FloatArray  # (steps, n * g * 2) at the DC bus without work, float32
+    awake_wall_kw: FloatArray  # (steps, n * g * 2) the same behind the on-board charger
+
+
+def make_timetable(
+    config: EnvConfig, exo: Exogenous, chips: Chips, group_chip: IntArray
+) -> Timetable:
+    """Lay an episode out by step.
+
+    Parameters
+    ----------
+    chips : Chips
+    group_chip : IntArray, shape (num_groups,)
+        Accelerator of each group.
+    """
+    steps = config.num_steps
+    by_step = {
+        name: np.ascontiguousarray(series[:, :steps].T)
+        for name, series in (
+            ("price", exo.price_usd_per_kwh),
+            ("ref_price", exo.ref_price_usd_per_kwh),
+            ("refill_price", exo.threshold_usd_per_kwh),
+            ("cheap", exo.cheap),
+            ("ambient_c", exo.ambient_c),
+            ("carbon_kg_per_kwh", exo.carbon_g_per_kwh / np.float32(G_PER_KG)),
+        )
+    }
+    ambient_c = np.ascontiguousarray(exo.ambient_c[:, : steps + 1].T)[:, :, None, None]
+    air_c = thermal.inlet_c(ambient_c, chips.heat_w, GARAGES, config.thermal)
+    hot = (air_c >= config.thermal.off_from_c).reshape(steps + 1, -1)
+    inlet_c = air_c[:, :, group_chip]
+    awake_kw = chips.bus_kw(np.zeros_like(inlet_c[:steps]), inlet_c[:steps], group_chip)
+    return Timetable(
+        **by_step,
+        mean_carbon_kg_per_kwh=exo.carbon_g_per_kwh[:, :steps].mean(axis=1) / G_PER_KG,
+        inlet_c=inlet_c,
+        speed=thermal.derate(air_c, config.thermal),
+        hot=hot,
+        any_hot=hot.any(axis=1),
+        awake_kw=awake_kw.reshape(steps, -1).astype(np.float32),
+        awake_wall_kw=wall_kw(awake_kw).reshape(steps, -1).astype(np.float32),
+    )
