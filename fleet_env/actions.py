@@ -49,4 +49,5 @@ def read_duty_bits(actions: ArrayLike, num_envs: int, num_cars: int) -> BoolArra
         raise ValueError(
             f"actions[{row}, {car}] = {bits[row, car]}: expected 0 (off) or 1 (on duty)"
         )
-    return duty.ravel()
+    flat: BoolArray = duty.ravel()
+    return flat

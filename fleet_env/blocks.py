@@ -1,6 +1,7 @@
-"""Blocks of cars: ranges of the flat arrays that fit the L2 cache, and the loop over them on all cores.
+"""Blocks of cars that fit the L2 cache, and the loop over them on all cores.
 
-A block holds whole rows, or a part of one row at fixed car numbers, so sums per row run in the same order in any batch.
+A block holds whole rows, or a part of one row at fixed car numbers, so sums per row run in the
+same order in any batch.
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
 """What a user may set: plain dataclasses, checked when they are built.
 
-Every default carries its source: "domain" is the parameter survey of the project (its own sources behind it), "est" an
-engineering judgement without a source. The dataclasses are mutable because Hydra fills them; nothing writes to them later.
+Every default carries its source: "domain" is the parameter survey of the project (its own sources
+behind it), "est" an
+engineering judgement without a source. The dataclasses are mutable because Hydra fills them;
+nothing writes to them later.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from dataclasses import dataclass, field
 SPLITS = ("train", "validation", "test")
 
 
-def _require(ok: bool, key: str, value: object, expected: str) -> None:
+def _require(ok: object, key: str, value: object, expected: str) -> None:
     if not ok:
         raise ValueError(f"{key}={value!r}: expected {expected}")
 
@@ -280,7 +282,7 @@ class RewardConfig:
 
 @dataclass
 class EnvConfig:
-    """One scenario card: everything `FleetVectorEnv` needs besides the number of rows and the split."""
+    """One scenario card: all that `FleetVectorEnv` needs besides its rows and the split."""
 
     name: str = "suburb"
     num_cars: int = 1000

@@ -9,9 +9,10 @@ import numpy as np
 from fleet_env.blocks import Block
 from fleet_env.dynamics import duty as kernels
 from fleet_env.dynamics.placement import cars_to_reload, choose_cars
+from fleet_env.metrics import REFUSALS
 from fleet_env.types import TIER_8B, TIER_70B, BoolArray, FloatArray, IntArray
 from fleet_env.units import MIN_PER_H
-from fleet_env.world import ALLOWED, HOT, REFUSALS, RESERVE, SNOOZED, World
+from fleet_env.world import ALLOWED, HOT, RESERVE, SNOOZED, World
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +128,7 @@ def dispatch(
         profile=profile.reshape((*shape, num_minutes)),
         lost_cars=lost,
         stopped=_count(row, weight, flows.stopped, shape[0]),
-        downloaded_gb=np.bincount(row, weights=fetched_gb, minlength=shape[0]),
+        downloaded_gb=kernels.count_by(row, fetched_gb, shape[0]),
     )
 
 
@@ -141,7 +142,8 @@ def place_models(
 ) -> None:
     """Load the tier that is short: into waking cars, and into idle ones of the other tier.
 
-    Only accelerators whose memory does not hold all their tiers at once have a choice. A reload is billed
+    Only accelerators whose memory does not hold all their tiers at once have a choice. A reload is
+    billed
     as awake time: the car serves nothing until the model is in memory.
     """
     setup, state = world.setup, world.state
@@ -149,7 +151,7 @@ def place_models(
     some = world.has_choice.take(chip)
     held = state.resident.take(cars)
     wanted = np.where(short[:, TIER_70B] > short[:, TIER_8B], 1 << TIER_70B, 1 << TIER_8B)
-    reload = wakes & some & short.any(axis=1)[row]
+    reload = wakes & some & np.logical_or.reduce(short > 0, axis=1).take(row)
     fresh = np.where(reload, wanted[row], held).astype(np.uint8)
     for group in range(setup.num_groups):
         tier = int(setup.group_resident[group]).bit_length() - 1
@@ -193,4 +195,4 @@ def _download(world: World, cars: IntArray, on: BoolArray, ready_min: FloatArray
 
 def _count(cell: IntArray, weight: FloatArray, which: BoolArray, num_cells: int) -> FloatArray:
     some = which.nonzero()[0]
-    return np.bincount(cell[some], weights=weight[some], minlength=num_cells).astype(np.float64)
+    return kernels.count_by(cell[some], weight[some], num_cells)

@@ -1,8 +1,9 @@
-"""Counter-based random numbers: every draw is a pure function of who asks, never of when or beside whom.
+"""Counter-based random numbers: a draw depends on who asks, never on when or beside whom.
 
-A draw is `mix(mix(mix(key + stream) + unit) + count)` with the finaliser of SplitMix64 (Steele, Lea, Flood 2014,
-"Fast splittable pseudorandom number generators", OOPSLA), after the idea of Salmon et al. 2011 ("Parallel random
-numbers: as easy as 1, 2, 3"). Batch position, block, thread and the agent's actions do not enter.
+A draw is `mix(mix(mix(key + stream) + unit) + count)` with the finaliser of SplitMix64 (Steele,
+Lea, Flood 2014, "Fast splittable pseudorandom number generators", OOPSLA), after the idea of Salmon
+et al. 2011 ("Parallel random numbers: as easy as 1, 2, 3"). Batch position, block, thread and the
+agent's actions do not enter.
 """
 
 from __future__ import annotations
@@ -119,9 +120,10 @@ def hashes(keys: KeyArray, count: IntArray, num: int) -> KeyArray:
 
 
 def normal_rough(bits: KeyArray) -> FloatArray:
-    """Near-normal numbers, mean 0 and variance 1, from 64-bit words (sum of four 16-bit uniforms, Irwin-Hall).
+    """Turn 64-bit words into near-normal numbers of mean 0 and variance 1.
 
-    Bounded at +-3.46, excess kurtosis -0.3: for noise of request counts, not for tails.
+    The sum of four 16-bit uniforms (Irwin-Hall): bounded at +-3.46, excess kurtosis -0.3. For noise
+    of request counts, not for tails.
     """
     pairs = bits & _LOW_HALVES
     pairs += (bits >> _S16) & _LOW_HALVES

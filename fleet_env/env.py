@@ -17,15 +17,20 @@ class FleetEnv(gym.Env[Obs, NDArray[np.int8]]):
     """A fleet of parked electric cars that can serve AI inference.
 
     ## Description
-    Every 15 minutes the agent decides which cars are on duty. A car on duty wakes, loads its models and serves
-    requests that a data centre would else be paid for; it draws energy at the retail price, ages its pack and may leave
-    its owner short. The reward is what the fleet saves, in USD. An episode is a day from noon to noon (a setting).
+    Every 15 minutes the agent decides which cars are on duty. A car on duty wakes, loads its
+    models and serves
+    requests that a data centre would else be paid for; it draws energy at the retail price, ages
+    its pack and may leave
+    its owner short. The reward is what the fleet saves, in USD. An episode is a day from noon to
+    noon (a setting).
 
     ## Action Space
-    `MultiBinary(num_cars)`: 1 = on duty. Bits of cars that may not compute (see `mask`) are refused and counted.
+    `MultiBinary(num_cars)`: 1 = on duty. Bits of cars that may not compute (see `mask`) are
+    refused and counted.
 
     ## Observation Space
-    `Dict(cars=Box(num_cars, F), fleet=Box(G,), mask=MultiBinary(num_cars))`, or with ``observation="fleet"`` the
+    `Dict(cars=Box(num_cars, F), fleet=Box(G,), mask=MultiBinary(num_cars))`, or with
+    ``observation="fleet"`` the
     fleet vector alone. All float32, in the units below.
 
     Fields of `cars`::
@@ -37,18 +42,23 @@ class FleetEnv(gym.Env[Obs, NDArray[np.int8]]):
     {fleet_fields}
 
     ## Rewards
-    USD per step: `avoided` data-centre cost of requests completed in cars within their SLO or deadline, minus
-    `energy`, `wear`, `owner`, `data` and `slo`, each in ``info["reward/<term>"]``. Never using a car scores exactly 0.
+    USD per step: `avoided` data-centre cost of requests completed in cars within their SLO or
+    deadline, minus
+    `energy`, `wear`, `owner`, `data` and `slo`, each in ``info["reward/<term>"]``. Never using a
+    car scores exactly 0.
 
     ## Starting State
-    Scenario `(split, index)` fixes the date, the cars, their places and charge (stationary distribution), prices,
+    Scenario `(split, index)` fixes the date, the cars, their places and charge (stationary
+    distribution), prices,
     weather and demand, whatever the agent does. ``reset(seed=s)`` plays index `s`.
 
     ## Episode End
-    Truncated at the horizon; never terminated. ``info["episode"]`` then holds the sums of the episode.
+    Truncated at the horizon; never terminated. ``info["episode"]`` then holds the sums of the
+    episode.
 
     ## Arguments
-    `scenario`, `split`, `config`, `render_mode`, `car_reward` and fields of `EnvConfig`: see `FleetVectorEnv`.
+    `scenario`, `split`, `config`, `render_mode`, `car_reward` and fields of `EnvConfig`: see
+    `FleetVectorEnv`.
 
     ## Version History
     * v0: first version (0.1.0).
@@ -83,7 +93,7 @@ class FleetEnv(gym.Env[Obs, NDArray[np.int8]]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Obs, Info]:
-        """Start an episode; ``options={"scenario_seeds": [s]}`` names the scenario instead of `seed`."""
+        """Start an episode; ``{"scenario_seeds": [s]}`` in `options` names it instead of `seed`."""
         super().reset(seed=seed)
         obs, info = self.vector.reset(seed=seed, options=options)
         return _first(obs), _first(info)

@@ -1,4 +1,4 @@
-"""Departures and arrivals inside a step (kernels 7 and 8): owners leave, cars move, twins and cars part."""
+"""Departures and arrivals inside a step (kernels 7 and 8)."""
 
 from __future__ import annotations
 
@@ -96,7 +96,12 @@ def _settle_departure(
         gap_kwh=gap_kwh,
         energy_usd=energy_usd,
     )
-    world.charge(cars, energy_usd + public_usd + shortfall_cost(missed, short_kwh, config.reward))
+    world.charge(
+        cars,
+        energy_usd
+        + public_usd
+        + shortfall_cost(missed.astype(np.float32), short_kwh, config.reward),
+    )
 
 
 def _arrive(
@@ -112,7 +117,7 @@ def _arrive(
         clock_h_row=rows.clock_h,
         weekday_row=rows.weekday,
         num_cars=world.config.num_cars,
-        fits=world.setup.tier_fits.any(axis=1),
+        fits=world.setup.fits,
     )
     state.anchor[cars] = state.twin_ref[cars] - state.gap[cars]
     state.falling[cars] = False

@@ -1,4 +1,4 @@
-"""Books a step: sums over blocks, money by term, metrics and constraint costs per row of the batch."""
+"""Books a step: money by term, metrics and constraint costs per row of the batch."""
 
 from __future__ import annotations
 
@@ -73,7 +73,8 @@ class Ledger:
             Refusals by reason and sums over cars, one per block.
         flows : ServiceFlows
         open_requests : FloatArray, shape (num_envs, 3), optional
-            What is queued or in flight at the horizon: the data centre takes it, nothing is credited.
+            What is queued or in flight at the horizon: the data centre takes it, nothing is
+            credited.
         rows : RowInputs
         busy_h, downloaded_gb : FloatArray, shape (num_envs,)
             Car-hours of work, and weights fetched.

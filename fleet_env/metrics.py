@@ -1,4 +1,4 @@
-"""What is counted besides money, in one table: names, units and meaning of every metric in `info`."""
+"""What is counted besides money: names, units and meaning of every metric in `info`."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ _REQUESTS = {
     "arrived": "requests that may run in cars",
     "on_time": "completed in a car within SLO or deadline",
     "late": "completed in a car, first token after the TTFT limit",
-    "lost": "interactive: died with a departing car, redone by the data centre; batch: died and queued again",
-    "diverted": "interactive sent to the data centre at once, because it would have waited too long",
+    "lost": "interactive requests that died with a departing car, redone by the data centre",
+    "diverted": "interactive sent to the data centre at once: it would have waited too long",
     "expired": "batch sent to the data centre at its deadline, or still open at the horizon",
 }
 METRICS: dict[str, str] = {
@@ -23,8 +23,8 @@ METRICS: dict[str, str] = {
     "wall_kwh": "wall energy of compute as booked: metered difference + growth of the charge gap",
     "metered_kwh": "metered difference, with minus without compute",
     "pack_kwh": "DC energy that compute drew from packs instead of plugs",
-    "carbon_kg": "grid carbon of the metered difference, plus the gap's growth at the day's mean intensity",
-    "signed_wear_usd": "money of extra fade without the floor at 0 (negative = compute spared the pack)",
+    "carbon_kg": "grid carbon of the metered difference; gap growth at the episode's mean",
+    "signed_wear_usd": "money of extra fade without the floor at 0 (< 0: compute spared packs)",
     "extra_fade": "sum of extra relative capacity loss over cars",
     "shortfalls": "departures with less charge than the owner wanted and the twin had",
     "shortfall_kwh": "charge missing at those departures beyond the deadband",

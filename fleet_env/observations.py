@@ -1,4 +1,4 @@
-"""What a dispatcher sees: one table of fields that generates spaces, docs and the buffers the simulation fills."""
+"""What a dispatcher sees: one table of fields that generates spaces, docs and buffers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ class Field:
     doc: str
 
 
-# Per car; what a car's app, its charger and the dispatcher's own book-keeping know (telemetry age 0).
+# Per car; what a car's app, its charger and the dispatcher's own book-keeping know (telemetry age
+# 0).
 CAR_FIELDS = (
     Field("at_home", "flag", 0, 1, "parked at home"),
     Field("at_work", "flag", 0, 1, "parked at work"),
@@ -143,7 +144,7 @@ def observation_space(kind: str, num_cars: int) -> spaces.Dict | spaces.Box:
 
 
 def field_docs(fields: tuple[Field, ...]) -> str:
-    """Field table as text, one line per field: the spec sheet of the class docstring is made of it."""
+    """Write a field table as text, one line per field, for the class docstring."""
     rows = [
         f"{i:3d}  {f.name:<22} [{f.low:g}, {f.high:g}] {f.unit:<10} {f.doc}"
         for i, f in enumerate(fields)

@@ -1,4 +1,4 @@
-"""The ledger: from the flows of a step to money by term, each a plain function of what `info` also shows."""
+"""The terms of the ledger: plain functions from the flows of a step to money."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ INTERACTIVE = (CHAT_8B, CHAT_70B)
 
 
 def request_prices(config: EnvConfig, usd_per_token: FloatArray) -> FloatArray:
-    """What the data centre charges for one request of each class [USD], shape (3,).
+    """Price one request of each class in the data centre [USD], shape (3,).
 
     Parameters
     ----------
     usd_per_token : FloatArray, shape (2, 2)
-        Price of an input and of an output token (columns) by tier (rows), from the roofline of the rival.
+        Price of an input and of an output token (columns) by tier (rows), from the roofline of the
+        rival.
     """
     demand = config.demand
     per_tier = usd_per_token @ np.array([demand.input_tokens, demand.output_tokens])
@@ -32,7 +33,7 @@ def avoided(on_time: FloatArray, price_usd: FloatArray) -> FloatArray:
 
 
 def slo_penalty(missed: FloatArray, price_usd: FloatArray, config: RewardConfig) -> FloatArray:
-    """Price of interactive requests lost or late, once more [USD, >= 0], from requests (rows, 3)."""
+    """Charge interactive requests lost or late once more [USD, >= 0], from (rows, 3)."""
     usd: FloatArray = missed[:, :BATCH_70B] @ price_usd[:BATCH_70B] * config.slo_penalty
     return usd
 
@@ -50,7 +51,7 @@ def wear_usd_per_fade_kwh(config: RewardConfig) -> float:
 
 
 def cellular_gb(requests: FloatArray, config: RewardConfig) -> FloatArray:
-    """Data of requests served over cellular links [GB]."""
+    """Size the data of requests served over cellular links [GB]."""
     return requests * (config.request_kb / KB_PER_GB)
 
 

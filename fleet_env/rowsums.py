@@ -40,5 +40,5 @@ class RowSums:
         filled = starts < np.append(starts[1:], row.size)
         stacked = np.array(list(values.values()), dtype=np.float64)
         sums = np.add.reduceat(stacked, starts[filled], axis=1)
-        into = [SUM[name] for name in values]
-        self.values[np.ix_(into, filled)] += sums
+        into = np.array([SUM[name] for name in values])
+        self.values[into[:, None], filled.nonzero()[0]] += sums

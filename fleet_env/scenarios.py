@@ -27,7 +27,8 @@ def scenario(name: str = "suburb", /, **overrides: Any) -> EnvConfig:
     name : str
         Card, one of `CARDS`.
     **overrides
-        Fields of `EnvConfig`; a nested section takes a mapping, for instance ``demand={"load": 0.3}``.
+        Fields of `EnvConfig`; a nested section takes a mapping, for instance ``demand={"load":
+        0.3}``.
 
     Returns
     -------

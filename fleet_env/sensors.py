@@ -1,4 +1,4 @@
-"""Fills observations: slow columns are kept and refreshed at events, fast ones are computed each step."""
+"""Fills observations: slow columns are refreshed at events, fast ones computed each step."""
 
 from __future__ import annotations
 
@@ -149,7 +149,8 @@ class FleetSensors:
         util : FloatArray, shape (num_envs,)
             Busy share of the serving cars in the step before.
         shares : FloatArray, shape (3, num_envs)
-            Cars on duty in the step before, cars the mask allows, cars plugged; per car of the fleet.
+            Cars on duty in the step before, cars the mask allows, cars plugged; per car of the
+            fleet.
         """
         if step not in self._ahead:
             stop = min(step + self._chunk, self._config.num_steps + 1)
@@ -208,7 +209,9 @@ class FleetSensors:
 
 
 def duty_mask(world: World, soc: FloatArray, hot: BoolArray | None, t_h: float) -> BoolArray:
-    """Cars that may be on duty now, flat: stay, link and plug allow it, charge above reserve, nobody called it back.
+    """Find the cars that may be on duty now, flat.
+
+    Stay, link and plug allow it, charge is above reserve, nobody called the car back.
 
     Parameters
     ----------
@@ -217,7 +220,7 @@ def duty_mask(world: World, soc: FloatArray, hot: BoolArray | None, t_h: float) 
     hot : BoolArray, shape (num_envs * num_accelerators * 2,), optional
         By `World.air`: the inlet is too hot to compute. None: nowhere.
     """
-    mask = world.derived.reason == ALLOWED
+    mask: BoolArray = world.derived.reason == ALLOWED
     mask &= soc > world.params.reserve_soc
     mask &= world.state.snooze_h > np.float32(t_h)
     if hot is not None:

@@ -1,4 +1,4 @@
-"""Second half of a step, per block of cars: energy, heat, wear, owners and the road (kernels 5 to 8)."""
+"""Second half of a step, per block of cars: energy, heat, wear (kernels 5 and 6), journeys."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def settle(
     keys: KeyArray,
     tables: mobility.MobilityTables,
 ) -> tuple[RowSums, IntArray]:
-    """Play kernels 5 to 8 for a block; return its sums by row and the cars that departed or arrived.
+    """Play kernels 5 to 8 for a block: sums by row, and the cars that departed or arrived.
 
     Parameters
     ----------
@@ -118,7 +118,7 @@ def _plug_step(
 def _outlook(
     world: World, rows: RowInputs, cars: IntArray, row: IntArray, soc: FloatArray
 ) -> Outlook:
-    """What the energy manager knows: the owner's stated stay, never the true one."""
+    """Gather what the energy manager knows: the owner's stated stay, never the true one."""
     stay_steps = world.state.stated_h.take(cars)
     stay_steps -= rows.t_h + rows.dt_h
     stay_steps /= rows.dt_h
@@ -183,7 +183,7 @@ def _age(
     twin1: FloatArray,
     here_h: FloatArray,
 ) -> FloatArray:
-    """Fade of the step caused by compute; also moves the pack's excess heat and the cycle's anchor."""
+    """Work out the fade that compute causes; moves excess heat and the anchor of the cycle."""
     state, params, cars = world.state, world.params, step.cars
     soc0, soc1 = twin0 - plug.gap, twin1 - flow.gap
     depth, anchor, falling = reversal(soc0, soc1, state.anchor.take(cars), state.falling.take(cars))

@@ -1,4 +1,4 @@
-"""The simulation of a batch of fleets: the order of the kernels and the loop over blocks, no formulas of its own."""
+"""The simulation of a batch of fleets: order of the kernels and loop over blocks, no formulas."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from fleet_env.blocks import for_each, split_blocks
 from fleet_env.config import EnvConfig
 from fleet_env.dispatch import Dispatch, dispatch, refusals
 from fleet_env.dynamics import mobility, thermal
+from fleet_env.dynamics.duty import count_by
 from fleet_env.dynamics.energy import load_evse, wall_kw
 from fleet_env.dynamics.roofline import accelerator, datacentre_price
 from fleet_env.dynamics.serving import QueueState, ServiceFlows, serve
@@ -26,7 +27,7 @@ from fleet_env.ledger import METRIC, TERM, Ledger
 from fleet_env.sensors import CarSensors, FleetSensors, duty_mask
 from fleet_env.settle import PowerTable, settle
 from fleet_env.timetable import Chips, Timetable, make_timetable
-from fleet_env.types import BATCH_70B, TIER_70B, TIERS, BoolArray, FloatArray, IntArray
+from fleet_env.types import BATCH_70B, CLASSES, TIER_70B, TIERS, BoolArray, FloatArray, IntArray
 from fleet_env.units import MIN_PER_H, S_PER_H
 from fleet_env.world import RowInputs, World, build_world
 
@@ -129,8 +130,8 @@ class FleetSim:
             key,
             params,
             self.exo.weekday[:, 0],
-            fits=setup.tier_fits.any(axis=1),
-            resident_gb=np.bincount(setup.group_accelerator, weights=setup.weights_gb),
+            fits=setup.fits,
+            resident_gb=setup.flash_gb,
         )
         self.world = build_world(
             config,
@@ -266,7 +267,7 @@ class FleetSim:
             self._note_shortage(cars[:, :, -1])
 
     def _note_shortage(self, cars: FloatArray) -> None:
-        """What the greedy loader goes by: work that no car could take, and cars that idled."""
+        """Note what the greedy loader goes by: work that no car could take, cars that idled."""
         turned_away = self.flows.diverted * (self._work_car_h / self.config.dt_h)
         queued = self.queue.batch_due.sum(axis=1) * self._work_car_h[BATCH_70B] / BATCH_SPREAD_H
         self._short = turned_away[:, :BATCH_70B]
@@ -288,7 +289,7 @@ class FleetSim:
         shared = values[[TERM["avoided"], TERM["slo"], TERM["data"]]].sum(axis=0)
         served = [part.flows.serve_min * part.weight for part in parts]
         weights = [
-            np.bincount(part.row, weights=minutes, minlength=block.num_rows)
+            count_by(part.row, minutes, block.num_rows)
             for part, minutes, block in zip(parts, served, self.blocks, strict=True)
         ]
         per_minute = shared / np.maximum(self._per_row(weights), TINY)
@@ -349,7 +350,7 @@ class FleetSim:
         )
 
     def _open_requests(self) -> FloatArray:
-        """What is queued or in flight at the horizon, by class; the data centre takes it."""
+        """Count what is queued or in flight at the horizon: the data centre takes it."""
         left = self.queue.running.copy()
         left[:, BATCH_70B] += self.queue.batch_due.sum(axis=1)
         return left
@@ -357,8 +358,17 @@ class FleetSim:
 
 def no_flows(num_envs: int, num_groups: int) -> ServiceFlows:
     """Flows of a step in which nothing happened: what the first observation shows."""
-    zeros = [np.zeros((num_envs, 3)) for _ in range(7)]
-    rows = np.zeros(num_envs)
+    rows, by_class = np.zeros(num_envs), np.zeros((num_envs, len(CLASSES)))
+    by_group = np.zeros((num_envs, num_groups))
     return ServiceFlows(
-        *zeros, requeued=rows, ttft_sum_s=rows, util=np.zeros((num_envs, num_groups))
+        arrived=by_class,
+        dispatched=by_class,
+        on_time=by_class,
+        late=by_class,
+        lost=by_class,
+        diverted=by_class,
+        expired=by_class,
+        requeued=rows,
+        ttft_sum_s=rows,
+        util=by_group,
     )

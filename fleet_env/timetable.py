@@ -20,7 +20,7 @@ MILD_C = 20.0  # ambient at which the powers of a car are quoted to the dispatch
 
 @dataclass(frozen=True, slots=True)
 class Chips:
-    """Power of the accelerators in use, shape (num_accelerators, 1), and settings of the car around them."""
+    """Power of the accelerators in use, (num_accelerators, 1), and of the car around them."""
 
     idle_w: FloatArray
     busy_w: FloatArray
@@ -53,7 +53,7 @@ class Chips:
         )
 
     def quoted_kw(self, util: float) -> FloatArray:
-        """Wall power of each accelerator at a utilisation in mild air, shape (num_accelerators,)."""
+        """Wall power of each accelerator at a utilisation in mild air [kW]."""
         air_c = np.full((*self.idle_w.shape[:1], 1), MILD_C)
         return wall_kw(self.bus_kw(np.full_like(air_c, util), air_c, slice(None)))[:, 0]
 
@@ -89,29 +89,27 @@ def make_timetable(
         Accelerator of each group.
     """
     steps = config.num_steps
-    by_step = {
-        name: np.ascontiguousarray(series[:, :steps].T)
-        for name, series in (
-            ("price", exo.price_usd_per_kwh),
-            ("ref_price", exo.ref_price_usd_per_kwh),
-            ("refill_price", exo.threshold_usd_per_kwh),
-            ("cheap", exo.cheap),
-            ("ambient_c", exo.ambient_c),
-            ("carbon_kg_per_kwh", exo.carbon_g_per_kwh / np.float32(G_PER_KG)),
-        )
-    }
+
+    def by_step(series: FloatArray) -> FloatArray:
+        return np.ascontiguousarray(series[:, :steps].T)
+
     ambient_c = np.ascontiguousarray(exo.ambient_c[:, : steps + 1].T)[:, :, None, None]
     air_c = thermal.inlet_c(ambient_c, chips.heat_w, GARAGES, config.thermal)
     hot = (air_c >= config.thermal.off_from_c).reshape(steps + 1, -1)
     inlet_c = air_c[:, :, group_chip]
     awake_kw = chips.bus_kw(np.zeros_like(inlet_c[:steps]), inlet_c[:steps], group_chip)
     return Timetable(
-        **by_step,
+        price=by_step(exo.price_usd_per_kwh),
+        ref_price=by_step(exo.ref_price_usd_per_kwh),
+        refill_price=by_step(exo.threshold_usd_per_kwh),
+        cheap=np.ascontiguousarray(exo.cheap[:, :steps].T),
+        ambient_c=by_step(exo.ambient_c),
+        carbon_kg_per_kwh=by_step(exo.carbon_g_per_kwh) / np.float32(G_PER_KG),
         mean_carbon_kg_per_kwh=exo.carbon_g_per_kwh[:, :steps].mean(axis=1) / G_PER_KG,
         inlet_c=inlet_c,
         speed=thermal.derate(air_c, config.thermal),
         hot=hot,
-        any_hot=hot.any(axis=1),
+        any_hot=np.logical_or.reduce(hot, axis=1),
         awake_kw=awake_kw.reshape(steps, -1).astype(np.float32),
         awake_wall_kw=wall_kw(awake_kw).reshape(steps, -1).astype(np.float32),
     )

@@ -58,7 +58,8 @@ class FleetParams:
 class FleetState:
     """What changes while an episode runs, flat arrays of shape (num_envs * num_cars,).
 
-    `frozen` fixes which arrays belong to the state; the kernels rewrite their contents in place. The upper
+    `frozen` fixes which arrays belong to the state; the kernels rewrite their contents in place.
+    The upper
     group is the tape: it follows the twin and is the same under every policy.
     """
 
@@ -66,11 +67,13 @@ class FleetState:
     place: IntArray  # uint8, HOME .. DRIVING; visible
     plugged: BoolArray  # visible
     session_ok: BoolArray  # parked where link, plug and hardware let it compute
-    event_h: FloatArray  # time of the next departure (parked) or arrival (driving) [h since episode start]
+    # time of the next departure (parked) or arrival (driving) [h since episode start]
+    event_h: FloatArray
     event_no: IntArray  # uint32, arrivals so far: the count of the next draw
     parked_h: FloatArray  # time of the last arrival [h], may be negative; visible
     stated_h: FloatArray  # stated departure [h]; visible
-    snooze_h: FloatArray  # time at which the owner calls the car back for the rest of the stay [h], inf if never
+    # time at which the owner calls the car back for the rest of the stay [h], inf if never
+    snooze_h: FloatArray
     next_place: IntArray  # uint8, where the next trip goes
     trip_kwh: FloatArray  # energy of the next trip
     trip_h: FloatArray  # duration of the next trip

@@ -1,4 +1,4 @@
-"""Draws a fleet as a picture: every car by charge and stated stay, and demand against supply over the day."""
+"""Draws a fleet: every car by charge and stated stay, and demand against supply over the day."""
 
 from __future__ import annotations
 
@@ -53,8 +53,9 @@ def draw_fleet(sim: FleetSim, row: int) -> NDArray[np.uint8]:
     figure.suptitle(
         f"{sim.config.name}, {int(hour):02d}:{int(hour % 1 * 60):02d} local", fontsize=11
     )
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+    canvas.draw()  # type: ignore[no-untyped-call]
+    rgba = canvas.buffer_rgba()  # type: ignore[no-untyped-call]
+    return np.asarray(rgba)[..., :3].copy()
 
 
 def plot_cars(ax: Axes, sim: FleetSim, row: int) -> Axes:

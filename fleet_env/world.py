@@ -1,4 +1,4 @@
-"""Everything the kernels touch in one place: constants, state and what is derived from both at events."""
+"""What the kernels touch: constants, state, and what is derived from both at events."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ AWAY, UNPLUGGED, NO_LINK, SNOOZED, RESERVE, HOT, MEMORY = range(1, len(REFUSALS)
 
 @dataclass(frozen=True, slots=True)
 class Derived:
-    """Arrays of shape (num_envs * num_cars,) that follow from constants and state and change at events only."""
+    """Flat arrays that follow from constants and state and change at events only."""
 
     row: IntArray  # int32, row of the batch
     garage: BoolArray  # stands in a closed garage now
@@ -89,7 +89,7 @@ class World:
             self.car_usd[cars] -= cost_usd
 
     def twin_soc(self, cars: IntArray | slice, t_h: FloatArray | float) -> FloatArray:
-        """Soc of the twins at a time: the closed form between two events (docs/model.md, section 1)."""
+        """Soc of the twins at a time: the closed form between events (docs/model.md 1)."""
         return self.twin_socs(cars, (t_h,))[0]
 
     def twin_socs(
@@ -101,7 +101,7 @@ class World:
             field[cars] if isinstance(cars, slice) else field.take(cars)
             for field in (state.ref_h, derived.twin_rate, state.twin_ref, derived.twin_cap)
         )
-        socs = []
+        socs: list[FloatArray] = []
         for t_h in times_h:
             soc = t_h - ref_h
             soc *= rate
@@ -142,7 +142,7 @@ class World:
         )
 
     def air(self, cars: IntArray | slice) -> IntArray:
-        """Row of (row of the batch, accelerator, closed garage): what the air of a car depends on."""
+        """Row of (row of the batch, accelerator, closed garage): whose air a car breathes."""
         row = self.derived.row[cars] * len(self.setup.accelerators) + self.params.accelerator[cars]
         row *= 2
         row += self.derived.garage[cars]
@@ -150,7 +150,7 @@ class World:
 
     @property
     def places_models(self) -> bool:
-        """Whether some accelerator cannot hold all its tiers at once, so that a model has to be chosen."""
+        """Whether some accelerator cannot hold all its tiers at once: a model has to be chosen."""
         return self.setup.num_groups > len(self.setup.accelerators)
 
     @property
@@ -183,7 +183,7 @@ class World:
     def _reason(
         self, cars: IntArray, place: IntArray, plugged: BoolArray, link: IntArray
     ) -> IntArray:
-        """First reason against compute that holds for the whole stay, in the order of docs/model.md 2.1."""
+        """First reason against compute that holds for the whole stay (docs/model.md 2.1)."""
         reason = np.where(self.derived.fits[cars], ALLOWED, MEMORY).astype(np.uint8)
         reason[link == LINK_NONE] = NO_LINK
         reason[~(plugged | self.params.unplugged_ok[cars])] = UNPLUGGED
@@ -203,15 +203,14 @@ def build_world(
 ) -> World:
     """Put a world together at the start of an episode and derive what follows from it."""
     num = num_envs * config.num_cars
-    first = np.array(
-        [np.argmax(setup.group_accelerator == a) for a in range(len(setup.accelerators))]
-    )
+    first = np.searchsorted(setup.group_accelerator, np.arange(len(setup.accelerators)))
+    first = np.minimum(first, setup.num_groups - 1)  # an accelerator that fits no tier has no group
     load_min = _load_min(setup, config)[first]
     state.resident[:] = setup.group_resident[first][params.accelerator]
     derived = Derived(
         row=np.repeat(np.arange(num_envs, dtype=np.int32), config.num_cars),
         garage=np.zeros(num, np.bool_),
-        fits=setup.tier_fits.any(axis=1)[params.accelerator],
+        fits=setup.fits[params.accelerator],
         load_min=load_min[params.accelerator],
         cold_min=np.zeros(num, np.float32),
         eta_nominal=evse_table.eta[params.home_evse],

@@ -51,13 +51,18 @@ def plot_share(ax: Axes, shares: pd.DataFrame, title: str) -> Axes:
     hour = shares.hour
     ax.fill_between(hour, shares.low, shares.high, color=MEASURED, alpha=0.15, lw=0)
     ax.plot(hour, shares.fit, color=MEASURED, label="measured, 8 sites (95 % interval over users)")
+    ax.plot(hour, shares.fit_by_time, color=MEASURED, ls=":", label="the same, weighted by time")
     ax.plot(hour, shares.holdout, color=HOLDOUT, label="measured, 3 sites held out")
     ax.plot(hour, shares.simulated, color=SIMULATED, label="simulated, default habits")
     ax.plot(
         hour, shares.paid, color=PAID, ls="--", label="assumption: paid habits (6 plug-ins a week)"
     )
     ax.set(
-        title=title, xticks=CLOCK_TICKS, xlabel="local hour", ylabel="share of users", ylim=(0, 1.0)
+        title=title,
+        xticks=CLOCK_TICKS,
+        xlabel="local hour",
+        ylabel="share of users",
+        ylim=(0, 1.0),
     )
     return ax
 
@@ -87,7 +92,7 @@ def plot_stays(ax: Axes, table: pd.DataFrame) -> Axes:
     ax.set(title="Stay by arrival hour, weekday\n(p10-p90, p25-p75, median)", ylabel="h")
     ax.set(xticks=np.arange(7), xlabel="arrival hour")
     ax.set_xticklabels(BAND_LABELS, fontsize=8)
-    ax.set_yticks(np.arange(0, 49, 12))
+    ax.set_yticks(np.arange(0, 25, 6))
     return ax
 
 

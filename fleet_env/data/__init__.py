@@ -1,4 +1,4 @@
-"""Small calibrated tables shipped with the package; sources and licences stand in `SOURCES.md` beside them."""
+"""Small calibrated tables shipped with the package; `SOURCES.md` has sources and licences."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ def read_table(name: str) -> MappingProxyType[str, NDArray[Any]]:
     Parameters
     ----------
     name : str
-        File name inside `fleet_env/data`, for instance ``"accelerators.csv"``. Lines that start with ``#`` carry the
+        File name inside `fleet_env/data`, for instance ``"accelerators.csv"``. Lines that start
+        with ``#`` carry the
         source and the licence and are skipped.
 
     Returns

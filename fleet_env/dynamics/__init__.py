@@ -1,0 +1,1 @@
+"""Kernels of the simulation: pure functions on arrays of cars or rows."""

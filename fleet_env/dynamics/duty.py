@@ -1,4 +1,4 @@
-"""Kernels 1 to 3: who is on duty, who is awake and loading, who serves in which minute of the step."""
+"""Kernels 1 to 3: who is on duty, awake and loading, and serves in which minute."""
 
 from __future__ import annotations
 
@@ -96,9 +96,10 @@ def play_duty(
 def fetch_weights(
     weights_gb: FloatArray, ready_min: FloatArray, down_mbps: FloatArray, load_min: FloatArray
 ) -> FloatArray:
-    """Weights left after a step of waking [GB]: what the minutes before loading still have to bring."""
+    """Weights left after a step of waking [GB]: what the minutes before loading still bring."""
     still_min = np.maximum(ready_min - load_min, 0.0)
-    return np.minimum(weights_gb, still_min * down_mbps * (S_PER_MIN / MBIT_PER_GB))
+    left_gb: FloatArray = np.minimum(weights_gb, still_min * down_mbps * (S_PER_MIN / MBIT_PER_GB))
+    return left_gb
 
 
 def serving_profile(
@@ -110,10 +111,12 @@ def serving_profile(
     num_cells: int,
     num_minutes: int,
 ) -> FloatArray:
-    """Serving cars per minute of the step.
+    """Count the serving cars in each minute of the step.
 
-    A car that serves in [from, to) counts in minute j with the overlap of that interval and [j, j + 1). The
-    sum is built from its differences: a start at x adds ``1 - frac(x)`` to minute ``floor(x)`` and the
+    A car that serves in [from, to) counts in minute j with the overlap of that interval and [j, j
+    + 1). The
+    sum is built from its differences: a start at x adds ``1 - frac(x)`` to minute ``floor(x)`` and
+    the
     rest to the next one; an end takes the same away.
 
     Parameters
@@ -130,9 +133,9 @@ def serving_profile(
     FloatArray, shape (num_cells, num_minutes), float64
         Sums run in the order of the cars, so they do not depend on the batch.
     """
-    full = (serve_from <= 0) & (serve_to >= num_minutes)
-    counts = np.bincount(cell, weights=weight * full, minlength=num_cells)
-    profile = np.repeat(counts[:, None], num_minutes, axis=1)
+    full: BoolArray = (serve_from <= 0) & (serve_to >= num_minutes)
+    counts: FloatArray = count_by(cell, weight * full, num_cells)
+    profile: FloatArray = np.repeat(counts[:, None], num_minutes, axis=1)
     partial = np.flatnonzero(~full & (serve_to > serve_from))
     if partial.size:
         profile += _ramps(
@@ -151,7 +154,13 @@ def _ramps(
     rest = (at_min - minute) * weight
     slot = cell * width + minute
     size = num_cells * width
-    steps = np.bincount(slot, weights=weight - rest, minlength=size)
-    steps += np.bincount(slot + 1, weights=rest, minlength=size)
+    steps = count_by(slot, weight - rest, size)
+    steps += count_by(slot + 1, rest, size)
     ramps: FloatArray = np.cumsum(steps.reshape(num_cells, width), axis=1)[:, :num_minutes]
     return ramps
+
+
+def count_by(cell: IntArray, weight: FloatArray, num_cells: int) -> FloatArray:
+    """Sum weights by cell in float64, in the order given, shape (num_cells,)."""
+    counts: FloatArray = np.bincount(cell, weights=weight, minlength=num_cells).astype(np.float64)
+    return counts

@@ -85,8 +85,8 @@ def stated_share(error_h: FloatArray) -> FloatArray:
     Nobody states a departure before arriving, so a stay of `d` hours only draws errors up to `d`.
     """
     stay_h = np.arange(STATED_BINS) / STATED_PER_H
-    share = np.searchsorted(error_h, stay_h, side="right") / len(error_h)
-    return share.astype(np.float32)
+    share = np.searchsorted(error_h, stay_h, side="right") / np.float64(len(error_h))
+    return np.asarray(share, dtype=np.float32)
 
 
 def _bands() -> IntArray:
@@ -108,13 +108,13 @@ def _haste(rank: FloatArray, plugins_per_day: FloatArray) -> FloatArray:
     """
     rate = _atoms(rank, plugins_per_day, HABIT_ATOMS).astype(float)
     before = (np.cumsum(rate) - 0.5 * rate) / rate.sum()
-    return (-HASTE * np.sin(2.0 * np.pi * before)).astype(np.float32)
+    return np.asarray(-HASTE * np.sin(2.0 * np.pi * before), dtype=np.float32)
 
 
 def _atoms(level: FloatArray, quantile: FloatArray, num: int) -> FloatArray:
     """Middle quantiles of `num` equally likely groups, float32."""
     mid = (np.arange(num) + 0.5) / num
-    return np.interp(mid, level, quantile).astype(np.float32)
+    return np.asarray(np.interp(mid, level, quantile), dtype=np.float32)
 
 
 def _dwell_atoms() -> FloatArray:

@@ -12,14 +12,16 @@ def shortfall_soc(
 ) -> FloatArray:
     """Charge that compute cost the owner at the plug-out, beyond what nobody notices.
 
-    The owner is short of what was wanted or of what the car would have had anyway, whichever is less::
+    The owner is short of what was wanted or of what the car would have had anyway, whichever is
+    less::
 
         max(0, min(target, twin) - soc - deadband)
 
     Parameters
     ----------
     twin, soc, target_soc : FloatArray, shape (n,)
-        State of charge of the no-compute twin and of the car, before any public charging, and the one wanted.
+        State of charge of the no-compute twin and of the car, before any public charging, and the
+        one wanted.
     deadband_soc : float
         Shortfall that no owner notices.
     """

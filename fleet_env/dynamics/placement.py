@@ -1,4 +1,4 @@
-"""Which model a car holds, where its memory does not hold all that fit: the greedy loader of kernel 4."""
+"""Which model a car loads where its memory does not hold all that fit (kernel 4)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the accelerators of a scenario can serve: groups, pools, rates and limits, worked out once."""
+"""What the accelerators of a scenario can serve: groups, pools, rates and limits."""
 
 from __future__ import annotations
 
@@ -56,6 +56,19 @@ class ServingSetup:
     max_due: int
     lose_work: bool
     pools: tuple[Pool, ...]  # only 8B, only 70B, both: those that exist, in this order
+
+    @property
+    def fits(self) -> BoolArray:
+        """Accelerators that hold at least one tier, shape (num_accelerators,)."""
+        any_tier: BoolArray = np.logical_or.reduce(self.tier_fits, axis=1)
+        return any_tier
+
+    @property
+    def flash_gb(self) -> FloatArray:
+        """Weights of all tiers that an accelerator serves, kept in flash, (num_accelerators,)."""
+        total_gb = np.zeros(len(self.accelerators))
+        np.add.at(total_gb, self.group_accelerator, self.weights_gb)
+        return total_gb
 
     @property
     def num_groups(self) -> int:

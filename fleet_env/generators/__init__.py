@@ -1,0 +1,1 @@
+"""What a scenario starts from: cars, places, demand, prices, weather."""

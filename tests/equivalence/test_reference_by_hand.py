@@ -1,4 +1,4 @@
-"""The float64 reference against numbers worked out by hand or published: it must be right before it judges."""
+"""The float64 reference against numbers by hand or published: right before it judges."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from importlib import resources
 
 import pytest
 
-from fleet_env.config import DemandConfig, ServingConfig, ThermalConfig
+from fleet_env.config import DemandConfig, EnvConfig, ServingConfig, ThermalConfig
 from fleet_env.types import LFP, NCA
-from tests.reference import ageing, energy, physics, roofline, waiting
+from tests.reference import ageing, energy, physics, queueing, road, roofline, waiting
 from tests.reference.constants import ACCELERATORS, CHARGER_DC_KW, CHARGER_ETA, EVSE, MODELS
 
+Played = tuple[queueing.Service, queueing.Queues]
 AI5 = ACCELERATORS["ai5"]
 SERVING, THERMAL = ServingConfig(), ThermalConfig()
 
@@ -68,8 +69,14 @@ def test_excess_after_one_time_constant() -> None:
 
 @pytest.mark.parametrize(
     ("chemistry", "celsius", "year_percent", "decade_percent"),
-    [(LFP, 15, 0.6, 1.9), (LFP, 25, 1.1, 3.7), (LFP, 35, 2.0, 6.8)]
-    + [(NCA, 15, 2.6, 8.6), (NCA, 25, 3.8, 12.4), (NCA, 35, 5.4, 17.5)],
+    [
+        (LFP, 15, 0.6, 1.9),
+        (LFP, 25, 1.1, 3.7),
+        (LFP, 35, 2.0, 6.8),
+        (NCA, 15, 2.6, 8.6),
+        (NCA, 25, 3.8, 12.4),
+        (NCA, 35, 5.4, 17.5),
+    ],
 )
 def test_calendar_law_gives_the_surveyed_losses(
     chemistry: int, celsius: float, year_percent: float, decade_percent: float
@@ -253,8 +260,16 @@ def test_halfin_whitt_limits(b: float, alpha: float) -> None:
 
 @pytest.mark.parametrize(
     ("chip", "tier", "batch", "tokens"),
-    [("hw3", 0, 8, 104), ("hw3", 0, 32, 225), ("ai4", 0, 8, 292), ("ai4", 0, 32, 538)]
-    + [("ai5", 0, 32, 2004), ("ai5", 1, 8, 109), ("ai5", 1, 32, 276), ("claim", 1, 32, 1103)],
+    [
+        ("hw3", 0, 8, 104),
+        ("hw3", 0, 32, 225),
+        ("ai4", 0, 8, 292),
+        ("ai4", 0, 32, 538),
+        ("ai5", 0, 32, 2004),
+        ("ai5", 1, 8, 109),
+        ("ai5", 1, 32, 276),
+        ("claim", 1, 32, 1103),
+    ],
 )
 def test_roofline_gives_the_surveyed_rates(chip: str, tier: int, batch: int, tokens: int) -> None:
     # table of domain 1c, quoted to three digits
@@ -284,3 +299,67 @@ def rows(table: str) -> dict[str, dict[str, str]]:
     text = (resources.files("fleet_env.data") / table).read_text("utf-8")
     lines = [line for line in text.splitlines() if line and not line.startswith("#")]
     return {next(iter(row.values())): row for row in csv.DictReader(lines)}
+
+
+def test_trip_without_public_charging() -> None:
+    assert road.after_trip(0.5, 0.2, 60.0) == (pytest.approx(0.3), 0.0)
+
+
+def test_trip_that_would_empty_the_pack_is_charged_for_first() -> None:
+    # 0.20 - 0.16 < 0.05: from 0.20 to 0.60 of 60 kWh are 24 kWh, 26.09 at the meter
+    soc, public_kwh = road.after_trip(0.2, 0.16, 60.0)
+    assert soc == pytest.approx(0.44)
+    assert public_kwh == pytest.approx(24.0 / 0.92)
+
+
+ONE = EnvConfig(num_cars=1)  # AI5
+
+
+def serve_alone(chat_8b: float, batch: float, *, cars: int = 1, cut: bool = False) -> Played:
+    """Serve so many requests a minute and a step on cars that are there for 7.5 or 15 minutes."""
+    member = queueing.Member("ai5", 0.0, 7.5 if cut else 15.0, 1.0, cut, stopped=False)
+    demand = queueing.Demand(((chat_8b,) * 15, (0.0,) * 15), (0.0, 0.0, batch))
+    queues = queueing.Queues([0.0] * 49, [0.0] * 3)
+    return queueing.play(ONE, [member] * cars, queues, demand), queues
+
+
+def test_light_chat_and_batch_are_all_served() -> None:
+    # an AI5 car does 2003.6 / 211 / 1.1 = 8.63 requests of 8B a second, 1.188 of 70B
+    service, queues = serve_alone(60.0, 90.0)
+    assert service.dispatched == pytest.approx([900.0, 0.0, 90.0])
+    assert service.diverted == [0.0, 0.0, 0.0]
+    assert service.util["ai5"] == pytest.approx(60.0 / 518.0 + 6.0 / 71.3, rel=1e-3)
+    # in flight: one a second for 32 / 8.63 s, 0.1 a second for 32 / 1.188 s
+    assert queues.running == pytest.approx([3.707, 0.0, 2.693], rel=1e-3)
+    assert service.on_time[2] == pytest.approx(90.0 - queues.running[2])
+
+
+def test_nobody_serves_without_cars() -> None:
+    service, queues = serve_alone(60.0, 90.0, cars=0)
+    assert service.diverted == pytest.approx([900.0, 0.0, 0.0])
+    assert service.dispatched == [0.0, 0.0, 0.0]
+    assert queues.batch_due[47] == 90.0  # 12 h are 48 steps, one has gone
+
+
+def test_crowded_chat_is_admitted_up_to_one_percent_late() -> None:
+    service, _ = serve_alone(1000.0, 0.0)
+    assert service.crowded
+    assert service.late[0] == pytest.approx(0.01 * service.dispatched[0], rel=1e-6)
+    # 32 slots at 6.5158 s and a slack of 1.6564 s: 0.7464 of them may be busy
+    assert service.util["ai5"] == pytest.approx(0.7464, abs=1e-4)
+
+
+def test_batch_beyond_the_room_waits_and_is_due_one_step_sooner() -> None:
+    service, queues = serve_alone(0.0, 5000.0)
+    assert service.util["ai5"] == pytest.approx(1.0)
+    assert service.dispatched[2] == pytest.approx(15 * 71.3, rel=1e-3)
+    assert queues.batch_due[47] == pytest.approx(5000.0 - service.dispatched[2])
+
+
+def test_a_leaving_car_loses_what_its_slots_hold() -> None:
+    service, queues = serve_alone(60.0, 0.0, cut=True)
+    # 32 slots, busy with 8 minutes' requests of 60 / 518 car-minutes in 7.5 minutes
+    assert service.lost[0] == pytest.approx(32 * 8 * 60.0 / 518.0 / 7.5, rel=1e-3)
+    assert queues.running[0] == 0.0
+    total = service.on_time[0] + service.late[0] + service.lost[0] + service.diverted[0]
+    assert total == pytest.approx(900.0)

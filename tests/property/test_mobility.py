@@ -13,7 +13,7 @@ from fleet_env import draws
 from fleet_env.config import EnvConfig, FleetConfig
 from fleet_env.dynamics import mobility
 from fleet_env.generators import cars, start
-from fleet_env.types import DRIVING, HOME, FleetParams, FleetState
+from fleet_env.types import DRIVING, EVSE_NONE, HOME, LFP, WORK, FleetParams, FleetState
 
 TAPE = (
     "place",
@@ -142,13 +142,22 @@ def test_departures_lead_only_to_arrivals() -> None:
 def week() -> dict[str, np.ndarray]:
     """Daily means of a week; every weekday is a first day in one seventh of the rows."""
     world = World(np.arange(14), 2000, FleetConfig())
-    hours = {"plugged": [], "soc": [], "home": [], "driving": []}
+    charger = world.params.home_evse != EVSE_NONE
+    groups = {
+        "soc": charger | True,
+        "soc of LFP": charger & (world.params.chemistry == LFP),
+        "soc at limit 0.80": charger & (world.params.charge_limit == np.float32(0.80)),
+        "soc at limit 0.90": charger & (world.params.charge_limit == np.float32(0.90)),
+        "soc without charger": ~charger,
+    }
+    hours: dict[str, list[float]] = {name: [] for name in ("plugged", "home", "driving", *groups)}
     for hour in range(7 * 24):
         world.play(float(hour))
         state = world.state
         soc = mobility.twin_soc(state, world.params, world.tables, float(hour))
         hours["plugged"].append(state.plugged.mean())
-        hours["soc"].append(soc.mean(dtype=float))
+        for name, group in groups.items():
+            hours[name].append(soc[group].mean(dtype=float))
         hours["home"].append((state.place == HOME).mean())
         hours["driving"].append((state.place == DRIVING).mean())
     return {name: np.array(mean).reshape(7, 24).mean(axis=1) for name, mean in hours.items()}
@@ -157,7 +166,16 @@ def week() -> dict[str, np.ndarray]:
 @pytest.mark.parametrize(
     ("name", "tolerance"),
     # about four standard errors of a daily mean of 28,000 cars
-    [("plugged", 0.008), ("soc", 0.006), ("home", 0.008), ("driving", 0.002)],
+    [
+        ("plugged", 0.008),
+        ("home", 0.008),
+        ("driving", 0.002),
+        ("soc", 0.006),
+        ("soc of LFP", 0.008),
+        ("soc at limit 0.80", 0.008),
+        ("soc at limit 0.90", 0.012),
+        ("soc without charger", 0.012),
+    ],
 )
 def test_daily_means_do_not_drift(week: dict[str, np.ndarray], name: str, tolerance: float) -> None:
     assert abs(week[name][6] - week[name][0]) <= tolerance, week[name]
@@ -179,6 +197,13 @@ def test_missing_weights_come_in_their_share() -> None:
     weights = world.state.weights_gb
     assert set(np.unique(weights)) == {np.float32(0.0), np.float32(44.5)}
     assert (weights > 0).mean() == pytest.approx(0.1, abs=4 * (0.09 / 20_000) ** 0.5)
+
+
+def test_start_knows_the_weekday() -> None:
+    """At noon few are at work on a weekend; every row starts at 12 h on its own weekday."""
+    world = World(np.arange(7), 3000, FleetConfig())
+    at_work = (world.state.place == WORK).reshape(7, 3000).mean(axis=1)
+    assert at_work[:5].min() > 2.0 * at_work[5:].max(), at_work
 
 
 def test_start_is_at_rest() -> None:

@@ -40,7 +40,9 @@ def cycle_k(chemistry: int, depth: float, c_rate: float, temperature_c: float) -
     return 2.0 * (1.86e-6 + 4.74e-11 * c_rate + 1.77e-4 * depth)
 
 
-def calendar_fade(chemistry: int, gain: float, soc: float, temperature_c: float, hours: float) -> float:
+def calendar_fade(
+    chemistry: int, gain: float, soc: float, temperature_c: float, hours: float
+) -> float:
     """Fade of `hours` at rest; `gain` is `p q^((p-1)/p)`."""
     p = P_CALENDAR[chemistry == LFP]
     return gain * calendar_k(chemistry, soc, temperature_c) ** (1.0 / p) * hours / 24.0

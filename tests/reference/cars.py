@@ -1,4 +1,4 @@
-"""One car of the reference: its constants, its state, and the closed form of its twin (section 1)."""
+"""One car: its constants, its state, and the closed form of its twin (section 1)."""
 
 from __future__ import annotations
 

@@ -26,7 +26,9 @@ ACCELERATORS = {
     # idle: domain 1b, "150 + idle chip 30"
     "ai5": Accelerator(tops=1500.0, gb_per_s=1120.0, memory_gb=86.0, idle_w=30.0, busy_w=200.0),
     # domain 1c: "4x AI5 pooled"; idle 5 x 30 (busy is 5 x 200), est of the table
-    "claim": Accelerator(tops=6000.0, gb_per_s=4480.0, memory_gb=344.0, idle_w=150.0, busy_w=1000.0),
+    "claim": Accelerator(
+        tops=6000.0, gb_per_s=4480.0, memory_gb=344.0, idle_w=150.0, busy_w=1000.0
+    ),
 }
 
 
@@ -61,7 +63,9 @@ class Evse:
 
 
 EVSE = {
-    EVSE_NONE: Evse(0.0, 0.88),  # eta: domain 2a, grid to battery; only prices the gap of a car without a plug at home
+    EVSE_NONE: Evse(
+        0.0, 0.88
+    ),  # eta: domain 2a, grid to battery; prices the gap of a car without plug
     EVSE_L1: Evse(1.44, 0.87),
     EVSE_L2_7: Evse(7.7, 0.92),
     EVSE_L2_11: Evse(11.5, 0.92),

@@ -34,7 +34,7 @@ class Flow:
 
 
 def grid(wish: Wish) -> Flow:
-    """Compute first, from the outlet; the pack gets what the outlet has left, and the rest later."""
+    """Compute first, from the outlet; the pack gets what is left of it, and the rest later."""
     wanted_kwh = max(0.0, wish.need_kwh + wish.owed_kwh)
     outlet_kwh = wish.dc_kw * wish.awake_h  # in the awake part of the step, which comes first
     spare_kwh = outlet_kwh - wish.compute_kwh  # negative: the pack supplements

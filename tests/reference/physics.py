@@ -11,7 +11,7 @@ REFERENCE_C = 20.0  # ambient at which the heat of an accelerator at full load i
 
 
 def charger_eta(p_dc_kw: float) -> float:
-    """Efficiency of the on-board charger at a DC power [kW]: lines between points, clamped at the ends."""
+    """Efficiency of the on-board charger at a DC power: lines between points, flat beyond them."""
     if p_dc_kw <= CHARGER_DC_KW[0]:
         return CHARGER_ETA[0]
     for i in range(1, len(CHARGER_DC_KW)):

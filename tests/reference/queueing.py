@@ -119,7 +119,9 @@ def _make_pool(config: EnvConfig, chips: list[str], tiers: tuple[int, ...]) -> P
     return Pool(
         speed={chip: mixed[chip] / mixed[reference] for chip in chips},
         need_min={
-            c: 1.0 / (60.0 * rate(reference, tier)) for c, tier in enumerate(CLASS_TIER) if tier in tiers
+            c: 1.0 / (60.0 * rate(reference, tier))
+            for c, tier in enumerate(CLASS_TIER)
+            if tier in tiers
         },
         slot_s=serving.batch_slots / mixed[reference],
         slack_s=serving.ttft_slo_s - max(first_token_s),

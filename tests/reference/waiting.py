@@ -39,7 +39,7 @@ def halfin_whitt(servers: float, load: float) -> float:
 
 
 def p_wait(servers: float, load: float) -> float:
-    """Probability that a request waits: exact for few servers, the limit for many, mixed between."""
+    """Probability that a request waits: exact for few servers, the limit for many."""
     if servers <= EXACT_BELOW:
         return erlang_c(servers, load)
     if servers >= LIMIT_FROM:

@@ -77,7 +77,9 @@ def test_broadband_is_capped_by_the_wifi(params: FleetParams) -> None:
 
 
 def test_targets_do_not_exceed_charge_limits(params: FleetParams) -> None:
-    assert np.all(params.target_soc <= params.charge_limit)
+    eager = draw(FleetConfig(target_soc_nca=0.87))
+    assert np.all(eager.target_soc <= eager.charge_limit)
+    assert np.any(eager.target_soc == np.float32(0.87))
     assert np.all(params.charge_limit[params.chemistry == LFP] == 1.0)
     limits = np.unique(params.charge_limit[params.chemistry == NCA])
     np.testing.assert_allclose(limits, [0.80, 0.85, 0.90], rtol=1e-6)

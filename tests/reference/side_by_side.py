@@ -1,0 +1,156 @@
+"""Random small fleets and actions, and the reference's view of a simulation's row 0."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fleet_env import sim as simulation
+from fleet_env.config import (
+    DemandConfig,
+    EnergyConfig,
+    EnvConfig,
+    FleetConfig,
+    ServingConfig,
+    ThermalConfig,
+)
+from fleet_env.dynamics import mobility
+from fleet_env.types import DRIVING, FloatArray
+from fleet_env.vector_env import FleetVectorEnv
+from tests.reference import queueing
+from tests.reference.cars import Car, CarState
+from tests.reference.step import Weather
+
+CHIPS = (
+    {"ai5": 1.0},
+    {"ai4": 1.0},
+    {"claim": 1.0},
+    {"ai4": 0.5, "ai5": 0.5},
+    {"ai5": 0.5, "claim": 0.5},
+    {"hw3": 0.3, "ai4": 0.3, "ai5": 0.4},
+)
+
+
+def draw_config(number: int) -> EnvConfig:
+    """Draw a small fleet in which rare things are common."""
+    rng = np.random.default_rng([20251031, number])
+    return EnvConfig(
+        num_cars=int(rng.integers(1, 7)),
+        step_min=int(rng.choice([15, 15, 15, 5, 30, 60])),
+        fleet=FleetConfig(
+            accelerators=CHIPS[rng.integers(len(CHIPS))],
+            paid_habits=bool(rng.random() < 0.7),
+            home_charger_share=1.0 if rng.random() < 0.7 else 0.5,
+            level1_share=float(rng.choice([0.0, 0.25, 1.0])),
+            work_charger_share=float(rng.choice([0.15, 1.0])),
+            home_link_share=float(rng.choice([0.65, 1.0])),
+            work_link_share=float(rng.choice([0.3, 1.0])),
+            closed_garage_share=float(rng.choice([0.0, 0.4, 1.0])),
+            unplugged_share=float(rng.choice([0.0, 0.5, 1.0])),
+            cellular_share=float(rng.choice([0.0, 1.0])),
+            weights_missing_share=float(rng.choice([0.02, 0.5])),
+            override_per_month=float(rng.choice([0.5, 100.0])),
+            reserve_soc=float(rng.choice([0.1, 0.3, 0.5])),
+        ),
+        serving=ServingConfig(
+            tail_min=float(rng.choice([0.0, 5.0, 12.0])), lose_work=bool(rng.random() < 0.8)
+        ),
+        demand=DemandConfig(
+            load=float(rng.choice([0.1, 0.5, 2.0, 10.0])),
+            rate_noise_cv=float(rng.choice([0.0, 0.3])),
+        ),
+        energy=EnergyConfig(
+            source=str(rng.choice(["grid", "managed", "managed", "pack"])),
+            tariff=str(rng.choice(["california_ev_tou", "flat", "day_ahead"])),
+            region=str(rng.choice(["US-CAL-CISO", "US-TEX-ERCO", "DE-LU"])),
+            margin_h=float(rng.choice([0.0, 3.0])),
+        ),
+        thermal=ThermalConfig(
+            garage_w_per_k=float(rng.choice([40.0, 80.0, 15.0])),
+            cooling=bool(rng.random() < 0.9),
+        ),
+    )
+
+
+def draw_actions(config: EnvConfig, number: int) -> Iterator[FloatArray]:
+    """Draw bits that hold for a while, toggle every step, or stay on."""
+    rng = np.random.default_rng([7, number])
+    p_switch = rng.choice([0.05, 0.3, 1.0], config.num_cars)
+    bits = rng.random(config.num_cars) < 0.7
+    while True:
+        yield bits.astype(np.int8)[None, :]
+        bits = np.where(rng.random(config.num_cars) < p_switch, ~bits, bits)
+
+
+class Recorder:
+    """Listens inside a step: to the arrivals of requests, and to the stays that end."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, num_cars: int) -> None:
+        self.left: list[list[CarState]] = [[] for _ in range(num_cars)]
+        serve, depart = simulation.serve, mobility.depart
+
+        def listen(setup: Any, cars: Any, chat: Any, due: Any, new: Any, *rest: Any) -> Any:
+            self.chat, self.batch = chat.copy(), new.copy()
+            return serve(setup, cars, chat, due, new, *rest)
+
+        def watch(state: Any, params: Any, tables: Any, cars: Any) -> Any:
+            for car in cars.tolist():
+                self.left[car].append(CarState.of(state, car))
+            return depart(state, params, tables, cars)
+
+        monkeypatch.setattr(simulation, "serve", listen)
+        monkeypatch.setattr(mobility, "depart", watch)
+
+    def demand(self) -> queueing.Demand:
+        """Return the arrivals of row 0."""
+        chat_8b, chat_70b = self.chat[0].tolist()
+        return queueing.Demand((tuple(chat_8b), tuple(chat_70b)), tuple(self.batch[0].tolist()))
+
+    def tape(self, env: FleetVectorEnv, before: list[CarState]) -> list[list[CarState]]:
+        """Return the stays of every car after its first, and the cars as they are now."""
+        tape = []
+        for stays, start, now in zip(self.left, before, read_states(env), strict=True):
+            first = 0 if start.place == DRIVING else 1  # a parked car first leaves where it stood
+            tape.append([*stays[first:], now])
+            stays.clear()
+        return tape
+
+
+def read_cars(env: FleetVectorEnv) -> list[Car]:
+    """Constants of the cars of row 0."""
+    params, names = env.sim.world.params, list(env.config.fleet.accelerators)
+    cars = []
+    for i in range(env.config.num_cars):
+        values: dict[str, Any] = {
+            f.name: getattr(params, f.name)[i].item() for f in fields(Car) if f.name != "chip"
+        }
+        cars.append(Car(chip=names[int(params.accelerator[i])], **values))
+    return cars
+
+
+def read_states(env: FleetVectorEnv) -> list[CarState]:
+    """State of the cars of row 0."""
+    return [CarState.of(env.sim.world.state, i) for i in range(env.config.num_cars)]
+
+
+def read_weather(env: FleetVectorEnv) -> Weather:
+    """What the outside does in the coming step."""
+    exo, step = env.sim.exo, env.sim.step_index
+    per_day = round(24 / env.config.dt_h)
+    first = step // per_day * per_day
+    carbon = exo.carbon_g_per_kwh[0].astype(float) / 1000.0
+    return Weather(
+        usd_per_kwh=float(exo.price_usd_per_kwh[0, step]),
+        ref_usd_per_kwh=float(exo.ref_price_usd_per_kwh[0, step]),
+        threshold_usd_per_kwh=float(exo.threshold_usd_per_kwh[0, step]),
+        cheap_now=bool(exo.cheap[0, step]),
+        cheap_later=tuple(exo.cheap[0, step + 1 :].tolist()),
+        carbon_kg_per_kwh=float(carbon[step]),
+        ref_carbon_kg_per_kwh=float(carbon[first : first + per_day].mean()),
+        ambient_c=float(exo.ambient_c[0, step]),
+        pack_c=float(env.sim._pack_c[0]),
+    )

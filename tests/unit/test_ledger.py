@@ -1,0 +1,142 @@
+"""A step booked by hand, from two blocks that share a row."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fleet_env.blocks import Block
+from fleet_env.config import EnvConfig, RewardConfig
+from fleet_env.ledger import METRIC, TERM, Ledger
+from fleet_env.metrics import COSTS, METRICS, REFUSALS, REWARD_TERMS
+from fleet_env.rowsums import SUM, RowSums
+
+PRICE = np.array([1.0, 2.0, 4.0])
+CONFIG = EnvConfig(
+    reward=RewardConfig(
+        pay_usd_per_on_duty_h=0.5,
+        shortfall_usd=10,
+        shortfall_usd_per_kwh=2,
+        slo_penalty=3,
+        cellular_usd_per_gb=7,
+        request_kb=1e6,  # 1 GB a request
+    )
+)
+# rows 0 and 1 of 2 cars: block 0 holds row 0, blocks 1 and 2 a car of row 1 each
+BLOCKS = [Block(0, 2, 0, 1), Block(2, 3, 1, 2), Block(3, 4, 1, 2)]
+
+
+def _sums(**values: float) -> RowSums:
+    sums = RowSums(1)
+    if values:
+        sums.add(np.array([0]), **{name: np.array([value]) for name, value in values.items()})
+    return sums
+
+
+def _flows(**rows: list[list[float]]) -> Any:
+    kinds = ("arrived", "on_time", "late", "lost", "diverted", "expired", "dispatched")
+    return SimpleNamespace(**{kind: np.array(rows.get(kind, np.zeros((2, 3)))) for kind in kinds})
+
+
+def _book(parts: list[RowSums], flows: Any, left: Any = None) -> Ledger:
+    ledger = Ledger(CONFIG, PRICE, 2)
+    rows = SimpleNamespace(
+        carbon_kg_per_kwh=np.array([0.1, 0.2]), mean_carbon_kg_per_kwh=np.array([1.0, 2.0])
+    )
+    refused = [np.arange(7.0)[None] * i for i in range(3)]
+    for _ in range(2):  # the second time over the first: nothing is left of it
+        ledger.book(
+            BLOCKS,
+            refused,
+            parts,
+            flows,
+            left,
+            rows,
+            busy_h=np.array([1.0, 2.0]),
+            downloaded_gb=np.array([3.0, 4.0]),
+        )
+    return ledger
+
+
+def test_step_by_hand() -> None:
+    parts = [
+        _sums(energy_usd=0.25, wear_usd=0.5, on_duty_h=2.0),
+        _sums(energy_usd=1.0, metered_kwh=5.0, gap_kwh=-1.0, shortfalls=1, shortfall_kwh=3.0),
+        _sums(energy_usd=-3.0, metered_kwh=1.0, public_usd=0.75, serving_h=4.0, cellular_h=1.0),
+    ]
+    flows = _flows(
+        on_time=[[1, 1, 1], [0, 0, 2]],
+        late=[[0, 2, 0], [0, 0, 0]],
+        lost=[[1, 0, 0], [0, 0, 0]],
+        dispatched=[[5, 5, 5], [4, 0, 4]],
+    )
+    ledger = _book(parts, flows)
+    term = {name: ledger.values[TERM[name]].tolist() for name in REWARD_TERMS}
+    assert term == {
+        "avoided": [7, 8],
+        "energy": [-0.25, 2.0],
+        "wear": [-0.5, 0],
+        "owner": [-0.5 * 2, -(10 + 2 * 3) - 0.75],
+        "data": [0, -7 * 8 * (1 / 4)],  # a quarter of the serving hours on cellular
+        "slo": [-3 * (2 * 2 + 1), 0],
+    }
+    np.testing.assert_allclose(ledger.reward, np.sum(list(term.values()), axis=0))
+    metric = {name: ledger.values[METRIC[name]].tolist() for name in METRICS}
+    assert metric["wall_kwh"] == [0, 5]
+    assert metric["metered_kwh"] == [0, 6]
+    np.testing.assert_allclose(metric["carbon_kg"], [0, 0.2 * 6 + 2.0 * -1])
+    assert metric["cellular_gb"] == [0, 2]
+    assert metric["busy_h"] == [1, 2]
+    assert metric["downloaded_gb"] == [3, 4]
+    assert metric["shortfall_kwh"] == [0, 3]
+    refused = [metric[f"refused_{reason}"] for reason in REFUSALS]
+    assert refused == [[0, 3.0 * i] for i in range(7)]  # blocks 1 and 2 add up to 3 i
+    costs = ledger.costs
+    assert set(costs) == set(COSTS)
+    assert costs["shortfall"].tolist() == [0, 1]
+    assert costs["slo"].tolist() == [3, 0]
+
+
+def test_what_is_open_at_the_horizon_expires_without_credit() -> None:
+    left = np.array([[1.0, 2.0, 3.0], [0.0, 0.0, 5.0]])
+    flows = _flows(expired=[[0, 0, 1], [0, 0, 0]])
+    ledger = _book([_sums(), _sums(), _sums()], flows, left)
+    expired = [ledger.values[METRIC[f"expired_{name}"]].tolist() for name in ("chat_8b", "chat_70b", "batch_70b")]
+    assert expired == [[1, 0], [2, 0], [4, 5]]
+    assert ledger.reward.tolist() == [0, 0]
+
+
+def test_nothing_booked_is_no_money_at_all() -> None:
+    ledger = _book([_sums(), _sums(), _sums()], _flows(arrived=[[9, 9, 9], [9, 9, 9]]))
+    assert (ledger.values[: len(REWARD_TERMS)] == 0).all()
+    assert ledger.reward.tolist() == [0, 0]
+
+
+def test_row_sums_add_in_float64_row_by_row() -> None:
+    """Rows 0 and 3 of 5 have cars; two calls add up; float32 would lose the small part."""
+    sums, num = RowSums(5), 2**12
+    row = np.repeat([0, 3], [num, 1])
+    wear = np.append(np.full(num, 1.0 + 2.0**-20), 7.0).astype(np.float32)
+    for _ in range(2):
+        sums.add(row, wear_usd=wear, started=np.append(np.zeros(num, bool), [True]))
+    assert sums.values.dtype == np.float64
+    assert sums.values[SUM["wear_usd"]].tolist() == [2 * (num + 2.0**-8), 0, 0, 14, 0]
+    assert sums.values[SUM["started"]].tolist() == [0, 0, 0, 2, 0]
+    with pytest.raises(KeyError):
+        sums.add(np.zeros(1, np.int32), wages=np.ones(1))
+
+
+def test_sums_of_a_row_do_not_depend_on_the_rows_beside_it() -> None:
+    rng = np.random.default_rng(0)
+    value = rng.random(1000).astype(np.float32)
+    alone = RowSums(1)
+    alone.add(np.zeros(1000, np.int32), on_duty_h=value)
+    for before in (1, 7, 64):
+        beside = RowSums(before + 2)
+        row = np.repeat([0, before, before + 1], [13 * before, 1000, 5])
+        padded = np.concatenate([rng.random(13 * before), value, rng.random(5)])
+        beside.add(row, on_duty_h=padded.astype(np.float32))
+        assert beside.values[SUM["on_duty_h"], before] == alone.values[SUM["on_duty_h"], 0]
