@@ -18,6 +18,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 
+from experiments.demand_hours import SOURCES, measured_hours, simulate_hours
 from experiments.sessions import (
     HOLDOUT_SITES,
     SLOT_H,
@@ -37,7 +38,7 @@ from experiments.sessions import (
 from fleet_env.config import EnvConfig
 from fleet_env.generators import cars
 from fleet_env.generators.cars import UP_TO_DOWN_CAP
-from fleet_env.types import FloatArray, IntArray
+from fleet_env.types import CLASSES, FloatArray, IntArray
 
 NUM_CARS, WEEKS = 3000, 12
 PAID_CARS, PAID_WEEKS = 1000, 6
@@ -49,6 +50,7 @@ RELATIVE = 0.15  # a quantile may miss by this much, or by the bootstrap interva
 SHARE_MEAN, SHARE_MAX = 0.03, 0.06  # of the half-hourly plugged share
 RESAMPLES = 200
 INTERVAL = (0.025, 0.975)
+Z_95 = 1.96  # standard errors either side of a mean
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +120,7 @@ def compare(data: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
         frames += [target.frame(sites) for target in home_targets(measured, sim)]
     frames.append(stated_target(work_sessions(data), sim).frame("fit"))
     frames.append(uplink_target(data).frame("fit"))
+    frames += [target.frame("trace") for target in demand_targets(data)]
     frames.append(driving_target(stays).frame("fit"))
     frames.append(trip_start_target(data, stays).frame("US survey"))
     paid = simulate(compared_population(PAID_CARS, paid=True), weeks=PAID_WEEKS).home_plugged()
@@ -292,6 +295,20 @@ def uplink_target(data: Path) -> Target:
         high,
         np.quantile(params.up_mbps, QUANTILES),
     )
+
+
+def demand_targets(data: Path) -> list[Target]:
+    """Chat requests by clock hour, days of all splits together; the interval is over days."""
+    simulated = (simulate_hours(EnvConfig(), "train") + simulate_hours(EnvConfig(), "test")) / 2
+    labels = tuple(f"{day} {hour} h" for day in DAY_TYPES for hour in range(24))
+    targets = []
+    for chat, source in SOURCES.items():
+        mean, std, days = (part.ravel() for part in measured_hours(data, source))
+        half = Z_95 * std / np.sqrt(days)
+        name = f"{CLASSES[chat]} requests by hour"
+        got = simulated[chat].ravel()
+        targets.append(Target(name, labels, mean, mean - half, mean + half, got))
+    return targets
 
 
 def _sorted_quantiles(value: FloatArray, weight: FloatArray, levels: FloatArray) -> FloatArray:

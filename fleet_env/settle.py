@@ -199,6 +199,7 @@ def _age(
         world.config.thermal,
     )
     state.excess_k[cars] = excess
+    twin_depth = np.abs(twin1 - state.twin_ref.take(cars))  # unplugged it falls by standby
     return extra_fade(
         Packs(
             params.chemistry.take(cars),
@@ -207,7 +208,7 @@ def _age(
             params.cyc_gain.take(cars),
         ),
         Strain((soc0 + soc1) * np.float32(0.5), depth, flow.throughput_kwh),
-        Strain((twin0 + twin1) * np.float32(0.5), twin1 - state.twin_ref.take(cars), plug.need_kwh),
+        Strain((twin0 + twin1) * np.float32(0.5), twin_depth, plug.need_kwh),
         pack_c=rows.pack_c.take(row),
         excess_k=excess,
         hours=here_h,

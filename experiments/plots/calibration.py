@@ -22,7 +22,7 @@ def plot_calibration(table: pd.DataFrame, shares: pd.DataFrame) -> Figure:
     table, shares : DataFrame
         What `experiments.calibration.compare` returns.
     """
-    figure, axes = plt.subplots(3, 3, figsize=(13.0, 10.5), layout="constrained")
+    figure, axes = plt.subplots(3, 4, figsize=(17.0, 10.5), layout="constrained")
     for ax, day in zip(axes[0], ("weekday", "weekend"), strict=False):
         plot_share(ax, shares[shares.day_type == day], f"Plugged in at home, {day}")
     plot_clock(axes[0, 2], table, "arrival hour share", "Plug-ins by hour, weekday")
@@ -38,6 +38,10 @@ def plot_calibration(table: pd.DataFrame, shares: pd.DataFrame) -> Figure:
     name = "uplink at the car [Mbit/s]"
     plot_quantiles(axes[2, 2], table, name, "Uplink at the car (capped by Wi-Fi)")
     axes[2, 2].set_ylabel("Mbit/s")
+    for ax, name in zip(axes[:2, 3], ("chat_8b", "chat_70b"), strict=True):
+        plot_demand(ax, table, f"{name} requests by hour", f"Demand: {name.replace('_', ' ')}")
+    plot_clock(axes[2, 3], table, "arrival hour share", "Plug-ins by hour, weekend", weekend=True)
+    axes[0, 3].legend(fontsize=8)
     axes[0, 0].legend(fontsize=8, loc="upper center")
     axes[1, 2].legend(fontsize=8)
     figure.suptitle(
@@ -67,10 +71,28 @@ def plot_share(ax: Axes, shares: pd.DataFrame, title: str) -> Axes:
     return ax
 
 
-def plot_clock(ax: Axes, table: pd.DataFrame, target: str, title: str) -> Axes:
-    """Draw hourly shares of weekday sessions."""
+def plot_demand(ax: Axes, table: pd.DataFrame, target: str, title: str) -> Axes:
+    """Draw requests by clock hour against the measured mean of days and its interval."""
+    hour = np.arange(24) + 0.5
+    for day, style, part in (
+        ("working days", "-", _part(table, target, "trace").iloc[:24]),
+        ("others", ":", _part(table, target, "trace").iloc[24:]),
+    ):
+        ax.fill_between(hour, part.low, part.high, color=MEASURED, alpha=0.12, lw=0)
+        ax.plot(hour, part.measured, style, color=MEASURED, label=f"measured, {day}")
+        ax.plot(hour, part.simulated, style, color=SIMULATED, label=f"replayed, {day}")
+    ax.set(title=title, xticks=CLOCK_TICKS, xlabel="local hour", ylabel="requests (mean = 1)")
+    ax.set_ylim(bottom=0)
+    return ax
+
+
+def plot_clock(
+    ax: Axes, table: pd.DataFrame, target: str, title: str, *, weekend: bool = False
+) -> Axes:
+    """Draw hourly shares of the sessions of one day type."""
+    rows = slice(24, 48) if weekend else slice(0, 24)
     for sites, colour in (("holdout", HOLDOUT), ("fit", MEASURED)):
-        part = _part(table, target, sites).iloc[:24]
+        part = _part(table, target, sites).iloc[rows]
         hour = np.arange(24) + 0.5
         ax.plot(hour, part.measured, color=colour)
     ax.fill_between(hour, part.low, part.high, color=MEASURED, alpha=0.15, lw=0)

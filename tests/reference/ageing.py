@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from math import exp, tanh
 
 from fleet_env.types import LFP
@@ -45,7 +46,7 @@ def calendar_fade(
 ) -> float:
     """Fade of `hours` at rest; `gain` is `p q^((p-1)/p)`."""
     p = P_CALENDAR[chemistry == LFP]
-    return gain * calendar_k(chemistry, soc, temperature_c) ** (1.0 / p) * hours / 24.0
+    return gain * math.pow(calendar_k(chemistry, soc, temperature_c), 1.0 / p) * hours / 24.0
 
 
 def cycle_fade(
@@ -54,4 +55,4 @@ def cycle_fade(
     """Fade of `efc` equivalent full cycles; `gain` is `p q^((p-1)/p)`."""
     p = P_CYCLE[chemistry == LFP]
     tested_c = min(45.0, max(10.0, temperature_c))  # range of the cycle tests
-    return gain * cycle_k(chemistry, depth, c_rate, tested_c) ** (1.0 / p) * efc
+    return gain * math.pow(cycle_k(chemistry, depth, c_rate, tested_c), 1.0 / p) * efc

@@ -121,9 +121,9 @@ def refusal(
         ("away", state.place in (DRIVING, OTHER)),
         ("unplugged", not state.plugged and not car.unplugged_ok),
         ("no_link", car.link(state.place) == LINK_NONE),
+        ("memory", not resident_tiers(car.accelerator, config)),
         ("snoozed", t_h >= state.snooze_h),
         ("reserve", soc <= car.reserve_soc),
         ("hot", hot),
-        ("memory", not resident_tiers(car.accelerator, config)),
     )
     return next((name for name, holds in reasons if holds), None)

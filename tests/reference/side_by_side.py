@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from fleet_env import sim as simulation
 from fleet_env.config import (
@@ -19,7 +20,7 @@ from fleet_env.config import (
     ThermalConfig,
 )
 from fleet_env.dynamics import mobility
-from fleet_env.types import DRIVING, FloatArray
+from fleet_env.types import DRIVING
 from fleet_env.vector_env import FleetVectorEnv
 from tests.reference import queueing
 from tests.reference.cars import Car, CarState
@@ -40,6 +41,7 @@ def draw_config(number: int) -> EnvConfig:
     rng = np.random.default_rng([20251031, number])
     return EnvConfig(
         num_cars=int(rng.integers(1, 7)),
+        days=2 if number % 10 == 4 else 1,
         step_min=int(rng.choice([15, 15, 15, 5, 30, 60])),
         fleet=FleetConfig(
             accelerators=CHIPS[rng.integers(len(CHIPS))],
@@ -76,7 +78,7 @@ def draw_config(number: int) -> EnvConfig:
     )
 
 
-def draw_actions(config: EnvConfig, number: int) -> Iterator[FloatArray]:
+def draw_actions(config: EnvConfig, number: int) -> Iterator[NDArray[np.int8]]:
     """Draw bits that hold for a while, toggle every step, or stay on."""
     rng = np.random.default_rng([7, number])
     p_switch = rng.choice([0.05, 0.3, 1.0], config.num_cars)
@@ -91,7 +93,7 @@ class Recorder:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, num_cars: int) -> None:
         self.left: list[list[CarState]] = [[] for _ in range(num_cars)]
-        serve, depart = simulation.serve, mobility.depart
+        serve, depart = vars(simulation)["serve"], mobility.depart
 
         def listen(setup: Any, cars: Any, chat: Any, due: Any, new: Any, *rest: Any) -> Any:
             self.chat, self.batch = chat.copy(), new.copy()

@@ -12,7 +12,7 @@ EXACT_BELOW, LIMIT_FROM = 100.0, 1000.0  # servers
 def erlang_b(servers: float, load: float) -> float:
     """Blocking probability of any real number of servers, `load` in erlang."""
     part = servers - math.floor(servers)
-    inverse = ((1.0 + load) / load) ** part
+    inverse = math.pow((1.0 + load) / load, part)
     for n in range(1, math.floor(servers) + 1):
         inverse = 1.0 + (part + n) / load * inverse
     return 1.0 / inverse

@@ -1,0 +1,207 @@
+"""Days of random fleets under random play, recorded with all that the simulation knew: for the invariants.
+
+A case number names the card, the scenario and the actions. Cases are recorded once per session: every
+invariant is checked on all of them.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, fields
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from fleet_env import settle as settle_module
+from fleet_env import sim as sim_module
+from fleet_env.config import EnvConfig
+from fleet_env.scenarios import scenario
+from fleet_env.vector_env import FleetVectorEnv
+
+PLAIN_CASES = 24  # recorded in the plain run; `-m slow` adds the rest
+ALL_CASES = 160
+
+# accelerators and concurrent requests: one tier each, both tiers, either tier (a model has to be chosen), none
+HARDWARE: list[tuple[dict[str, float], int]] = [
+    ({"ai5": 1.0}, 32),
+    ({"ai4": 0.4, "ai5": 0.6}, 32),
+    ({"ai5": 1.0}, 140),
+    ({"ai4": 1.0}, 32),
+    ({"ai4": 0.3, "ai5": 0.7}, 140),
+    ({"claim": 0.5, "ai5": 0.5}, 32),
+]
+
+Arrays = dict[str, NDArray[Any]]
+
+
+def random_card(case: int) -> EnvConfig:
+    """A card with everything that may be set to something else, 1 to 40 cars."""
+    rng = np.random.default_rng([case, 1])
+
+    def pick(*options: Any) -> Any:
+        return options[rng.integers(len(options))]
+
+    mix, slots = HARDWARE[case % len(HARDWARE)]
+    off_from_c = pick(50.0, 50.0, 18.0, 10.0)
+    return scenario(
+        "suburb",
+        num_cars=int(pick(1, 2, 5, 17, 40)),
+        step_min=pick(10, 15, 30, 30, 60, 60),
+        start_hour=float(pick(0, 7.5, 12, 12, 18)),
+        fleet={
+            "accelerators": mix,
+            "unplugged_share": pick(0.0, 0.5, 1.0),
+            "cellular_share": pick(0.0, 0.5, 1.0),
+            "level1_share": pick(0.25, 1.0),
+            "work_charger_share": pick(0.15, 1.0),
+            "home_charger_share": pick(0.8, 1.0, 0.2),
+            "closed_garage_share": pick(0.4, 1.0),
+            "weights_missing_share": pick(0.02, 0.5),
+            "override_per_month": pick(0.5, 60.0),
+            "reserve_soc": pick(0.3, 0.1, 0.6),
+            "paid_habits": pick(False, True),
+        },
+        serving={
+            "batch_slots": slots,
+            "tail_min": pick(5.0, 15.0, 0.0),
+            "lose_work": pick(True, True, False),
+        },
+        demand={
+            "load": pick(0.0, 0.1, 0.5, 2.0, 10.0),
+            "batch_share": pick(0.3, 0.0, 1.0),
+            "source": pick("servegen", "azure2024", "synthetic"),
+            "rate_noise_cv": pick(0.0, 0.3),
+        },
+        energy={
+            "source": pick("managed", "managed", "grid", "pack"),
+            "tariff": pick("california_ev_tou", "flat", "day_ahead"),
+        },
+        thermal={"off_from_c": off_from_c, "derate_from_c": min(off_from_c, 35.0) - 5.0},
+        reward={"pay_usd_per_on_duty_h": pick(0.03, 0.0), "slo_penalty": pick(1.0, 3.0)},
+    )
+
+
+def random_actions(case: int, shape: tuple[int, int, int]) -> NDArray[np.int8]:
+    """Duty bits of a day: coins, habits that last, or always on."""
+    rng = np.random.default_rng([case, 2])
+    bits = rng.random(shape) < rng.choice([0.2, 0.6])
+    style = case % 3
+    if style == 1:  # switch rarely
+        keep = rng.random(shape) < 0.85
+        for k in range(1, shape[0]):
+            bits[k] = np.where(keep[k], bits[k - 1], bits[k])
+    elif style == 2:
+        bits[:] = True
+    return bits.astype(np.int8)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step: state before and after, what was asked, what the kernels said, what was told."""
+
+    before: Arrays
+    after: Arrays
+    action: NDArray[np.int8]
+    obs: Any
+    reward: NDArray[Any]
+    truncated: NDArray[np.bool_]
+    info: dict[str, Any]
+    flows: Any
+    duty: Any  # Dispatch
+    plug: Any  # PlugStep of the cars `duty.cars`, None if there were none
+    mode: Any
+    meter: Any  # Metered
+
+
+@dataclass(frozen=True)
+class Day:
+    """A recorded day of one case."""
+
+    case: int
+    env: FleetVectorEnv  # at the horizon
+    first_obs: Any
+    steps: list[Step]
+
+    @property
+    def config(self) -> EnvConfig:
+        """The card."""
+        return self.env.config
+
+    def rows(self, per_car: NDArray[Any]) -> NDArray[Any]:
+        """Sum an array over the cars of each row, float64."""
+        return per_car.reshape(self.env.num_envs, -1).sum(axis=1, dtype=np.float64)
+
+    def per_row(self, cars: NDArray[Any], value: NDArray[Any]) -> NDArray[Any]:
+        """Sum a value per listed car over its row, float64."""
+        row = cars // self.config.num_cars
+        return np.bincount(row, weights=value, minlength=self.env.num_envs)
+
+
+def snapshot(env: FleetVectorEnv) -> Arrays:
+    """Copy of the whole state, flat."""
+    sim = env.sim
+    now = {f.name: getattr(sim.world.state, f.name).copy() for f in fields(sim.world.state)}
+    now["mask"], now["soc"] = sim.mask.copy(), sim.soc.copy()
+    now["batch_due"], now["running"] = sim.queue.batch_due.copy(), sim.queue.running.copy()
+    now["t_h"] = np.float64(sim.t_h)
+    return now
+
+
+@cache
+def record(case: int) -> Day:
+    """Play a case, once per session, and keep it."""
+    rng = np.random.default_rng([case, 3])
+    env = FleetVectorEnv(num_envs=int(rng.integers(1, 4)), config=random_card(case), car_reward=True)
+    first_obs, _ = env.reset(seed=int(rng.integers(10_000)))
+    actions = random_actions(case, (env.config.num_steps, env.num_envs, env.config.num_cars))
+    with pytest.MonkeyPatch.context() as patch:
+        heard = _listen(patch)
+        steps = [_step(env, action, heard) for action in actions]
+    return Day(case, env, first_obs, steps)
+
+
+def _listen(patch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Keep what `settle` and `meter` are given and what they return; the fleets fit one block."""
+    heard: dict[str, Any] = {}
+    settle, meter = sim_module.settle, settle_module.meter
+
+    def hear_settle(world: Any, block: Any, step: Any, *rest: Any) -> Any:
+        heard["duty"] = step
+        return settle(world, block, step, *rest)
+
+    def hear_meter(plug: Any, mode: Any) -> Any:
+        heard["plug"], heard["mode"] = plug, mode
+        heard["meter"] = meter(plug, mode)
+        return heard["meter"]
+
+    patch.setattr(sim_module, "settle", hear_settle)
+    patch.setattr(settle_module, "meter", hear_meter)
+    return heard
+
+
+def _step(env: FleetVectorEnv, action: NDArray[np.int8], heard: dict[str, Any]) -> Step:
+    before = snapshot(env)
+    heard.clear()
+    obs, reward, truncated, info = env.play(action)
+    said = {name: copy.deepcopy(heard.get(name)) for name in ("duty", "plug", "mode", "meter")}
+    return Step(
+        before=before,
+        after=snapshot(env),
+        action=action,
+        obs=obs,
+        reward=reward,
+        truncated=truncated,
+        info=info,
+        flows=copy.deepcopy(env.sim.flows),
+        **said,
+    )
+
+
+cases = st.integers(0, PLAIN_CASES - 1)
+every_case = settings(max_examples=PLAIN_CASES)
+more_cases = st.integers(PLAIN_CASES, ALL_CASES - 1)

@@ -1,0 +1,283 @@
+"""Laws of every step on random fleets under random play: requests, work, cars, packs (scheduling.md 6)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from numpy.typing import NDArray
+
+from fleet_env.dynamics.energy import full_load_heat_w, load_evse
+from fleet_env.dynamics.roofline import accelerator
+from fleet_env.types import (
+    BATCH_70B,
+    DRIVING,
+    EVSE_NONE,
+    HOME,
+    LINK_NONE,
+    WORK,
+)
+from tests.contract.records import Day, cases, every_case, more_cases, record
+
+KWH = 2e-5  # rounding of a step in float32 (model.md 2.7)
+CLASS = ("chat_8b", "chat_70b", "batch_70b")
+
+
+def invariant_1(day: Day) -> None:
+    """Requests: what came and was there is done, lost, sent away or still there; by class."""
+    for step in day.steps:
+        flows = step.flows
+        there = _requests(step.before) + flows.arrived
+        gone = flows.on_time + flows.late + flows.lost + flows.diverted + flows.expired
+        np.testing.assert_allclose(there, gone + _requests(step.after), rtol=1e-9, atol=1e-9)
+        parts = ("on_time", "late", "lost", "diverted", "expired", "dispatched", "arrived")
+        assert all(getattr(flows, part).min() >= 0 for part in parts)
+        assert step.after["batch_due"].min() >= 0
+        assert step.after["running"].min() >= 0
+    kinds = ("on_time", "late", "lost", "diverted", "expired")
+    total = {k: sum(step.info[f"metric/{k}"] for step in day.steps) for k in _request_metrics()}
+    for name in CLASS:  # nothing is open at the horizon
+        gone = sum(total[f"{kind}_{name}"] for kind in kinds)
+        np.testing.assert_allclose(gone, total[f"arrived_{name}"], rtol=1e-9, atol=1e-9)
+
+
+def _request_metrics() -> list[str]:
+    kinds = ("arrived", "on_time", "late", "lost", "diverted", "expired")
+    return [f"{kind}_{name}" for kind in kinds for name in CLASS]
+
+
+def _requests(state: dict[str, NDArray[Any]]) -> NDArray[Any]:
+    held = state["running"].copy()
+    held[:, BATCH_70B] += state["batch_due"].sum(axis=1)
+    return held
+
+
+def invariant_2(day: Day) -> None:
+    """Work: what is served never exceeds cars times time, and nothing comes out that did not go in."""
+    setup = day.env.sim.setup
+    fastest = setup.rate.max(axis=0)
+    for step in day.steps:
+        info, flows = step.info, step.flows
+        assert (info["metric/busy_h"] <= info["metric/serving_h"] * (1 + 1e-6) + 1e-12).all()
+        assert (info["metric/serving_h"] <= info["metric/on_duty_h"] + 1e-6).all()
+        serving_s = info["metric/serving_h"] * 3600
+        with np.errstate(divide="ignore", invalid="ignore"):
+            at_least_s = np.where(flows.dispatched > 0, flows.dispatched / fastest, 0.0).sum(axis=1)
+        assert (at_least_s <= serving_s * (1 + 1e-6) + 1e-9).all()
+        if setup.num_groups == 1:
+            rate = np.where(setup.rate[0] > 0, setup.rate[0], np.inf)
+            busy_h = (flows.dispatched / rate).sum(axis=1) / 3600
+            np.testing.assert_allclose(info["metric/busy_h"], busy_h, rtol=1e-9, atol=1e-12)
+        done = flows.on_time + flows.late + flows.lost
+        held = step.before["running"] + flows.dispatched
+        assert (done <= held * (1 + 1e-9) + 1e-9).all()
+        assert flows.util.min() >= 0
+        assert flows.util.max() <= 1 + 1e-12
+
+
+def inlet_c(day: Day, step: int, place: NDArray[Any]) -> NDArray[Any]:
+    """Air at the inlet of every car [degC], from the formula of model.md 2.6."""
+    config, params = day.config, day.env.sim.world.params
+    busy_w = np.array([accelerator(name).busy_w for name in config.fleet.accelerators])
+    heat_w = full_load_heat_w(
+        busy_w,
+        overhead_w=config.serving.overhead_w,
+        eta_dcdc=config.serving.eta_dcdc,
+        cooling=config.thermal.cooling,
+    )[params.accelerator]
+    ambient_c = np.repeat(day.env.sim.exo.ambient_c[:, step], config.num_cars)
+    garage = params.closed_garage & (place == HOME)
+    return ambient_c + garage * heat_w / config.thermal.garage_w_per_k
+
+
+def invariant_4(day: Day) -> None:
+    """No work in a car that drives, lacks link, plug, charge, memory or model, is too hot or called back."""
+    params, setup, config = day.env.sim.world.params, day.env.sim.setup, day.config
+    fits = setup.tier_fits.any(axis=1)[params.accelerator]
+    for k, step in enumerate(day.steps):
+        cars, now, flows = step.duty.cars, step.before, step.duty.flows
+        on = cars[flows.on]
+        assert step.action.ravel()[on].all()
+        assert now["mask"][on].all()
+        place = now["place"][on]
+        assert np.isin(place, (HOME, WORK)).all()
+        link = np.where(place == HOME, params.home_link[on], params.work_link[on])
+        assert (link != LINK_NONE).all()
+        assert (now["plugged"][on] | params.unplugged_ok[on]).all()
+        assert (now["soc"][on] > params.reserve_soc[on]).all()
+        assert (now["snooze_h"][on] > now["t_h"]).all()
+        assert fits[on].all()
+        assert (inlet_c(day, k, now["place"])[on] < config.thermal.off_from_c + 1e-4).all()
+        end_h = np.minimum(now["event_h"], now["snooze_h"])[cars]
+        left_min = np.clip((end_h - now["t_h"]) * 60, 0, config.step_min)
+        assert (flows.on_min <= left_min * flows.on + 1e-3).all()
+        serving = cars[flows.serve_min > 0]
+        assert np.isin(serving, on).all()
+        assert (step.after["weights_gb"][serving] <= 0).all()
+        not_awake = np.setdiff1d(np.arange(len(now["mask"])), cars)
+        assert not now["duty"][not_awake].any()
+
+
+def evse_of(day: Day, state: dict[str, NDArray[Any]]) -> NDArray[Any]:
+    """EVSE row in use per car."""
+    params = day.env.sim.world.params
+    evse = np.where(state["place"] == HOME, params.home_evse, params.work_evse)
+    return np.where(state["plugged"], evse, EVSE_NONE)
+
+
+def twin_at(day: Day, state: dict[str, NDArray[Any]], t_h: Any) -> NDArray[Any]:
+    """Soc of every twin at a time before its next event, in float64 (model.md 1)."""
+    params = day.env.sim.world.params
+    dc_kw = load_evse(np.float64).dc_kw[evse_of(day, state)]
+    standby_kw = day.config.fleet.standby_w / 1000 * (state["place"] != DRIVING)
+    rate = np.where(state["plugged"], dc_kw, -standby_kw) / params.pack_kwh.astype(np.float64)
+    ref = state["twin_ref"].astype(np.float64)
+    soc = ref + rate * (t_h - state["ref_h"].astype(np.float64))
+    limit = np.maximum(params.charge_limit, ref)
+    return np.maximum(np.where(state["plugged"], np.minimum(soc, limit), soc), 0.0)
+
+
+def invariant_5(day: Day) -> None:
+    """Pack: the change of charge is what went in less what compute took; charge stays within 0 and 1."""
+    params, dt_h = day.env.sim.world.params, day.config.dt_h
+    pack = params.pack_kwh.astype(np.float64)
+    for step in day.steps:
+        before, after = step.before, step.after
+        assert np.isfinite(after["soc"]).all()
+        assert after["soc"].min() >= 0
+        assert after["soc"].max() <= 1 + 1e-6
+        twin = twin_at(day, after, float(after["t_h"]))
+        np.testing.assert_allclose(after["soc"], twin - after["gap"], atol=2e-6)
+        still = before["event_h"] >= np.float32(before["t_h"] + dt_h)
+        idle = still.copy()
+        idle[step.duty.cars] = False
+        np.testing.assert_array_equal(after["gap"][idle], before["gap"][idle])
+        if step.meter is None:
+            continue
+        cars = step.duty.cars
+        stay = still[cars]
+        into_kwh = step.meter.battery_kwh.astype(np.float64)
+        standby_kwh = np.where(before["plugged"][cars], 0.0, day.config.fleet.standby_w / 1000 * dt_h)
+        standby_kwh = np.minimum(standby_kwh, twin_at(day, before, float(before["t_h"]))[cars] * pack[cars])
+        change_kwh = (after["soc"][cars] - before["soc"][cars]).astype(np.float64) * pack[cars]
+        np.testing.assert_allclose(
+            change_kwh[stay], (into_kwh - standby_kwh)[stay], atol=4e-5 + 76 * 2**-22
+        )
+        # into the pack went what was bought, less the charger's loss and the compute energy
+        bought_kwh = step.meter.meter_kwh.astype(np.float64) * step.plug.eta
+        most_kwh = bought_kwh - step.plug.compute_kwh
+        loss_kwh = np.maximum(step.plug.wall_kwh * step.plug.eta - step.plug.compute_kwh, 0)
+        slack_kwh = np.where(step.mode == 0, loss_kwh, 0) + KWH
+        assert (into_kwh <= most_kwh + KWH + 1e-6 * np.abs(most_kwh)).all()
+        assert (into_kwh >= most_kwh - slack_kwh - 1e-6 * np.abs(most_kwh)).all()
+
+
+def invariant_6(day: Day) -> None:
+    """An unplugged car draws nothing from the meter, and no car feeds the grid."""
+    for step in day.steps:
+        if step.meter is None:
+            continue
+        cars = step.duty.cars
+        unplugged = ~step.before["plugged"][cars]
+        assert (step.meter.meter_kwh[unplugged] == 0).all()
+        assert (step.meter.twin_meter_kwh[unplugged] == 0).all()
+        assert (step.meter.meter_kwh >= 0).all()
+        assert (step.meter.twin_meter_kwh >= 0).all()
+        outlet_kwh = step.plug.ac_kw * step.plug.plug_h
+        most_kwh = np.maximum(outlet_kwh, step.meter.twin_meter_kwh)
+        assert (step.meter.meter_kwh <= most_kwh * (1 + 1e-5) + KWH).all()
+
+
+def invariant_8(day: Day) -> None:
+    """No shortfall goes unreported: count and kWh of each row, from twins and gaps at the departures."""
+    params, reward = day.env.sim.world.params, day.config.reward
+    for step in day.steps:
+        before, after = step.before, step.after
+        driving = before["place"] == DRIVING
+        arrivals = after["event_no"].astype(np.int64) - before["event_no"]
+        leaving = arrivals + (after["place"] == DRIVING) - driving
+        assert leaving.min() >= 0
+        gap = before["gap"].astype(np.float64)
+        if step.meter is not None:
+            gap[step.duty.cars] = step.meter.gap
+        twin = twin_at(day, before, before["event_h"])
+        short = np.minimum(params.target_soc, twin) - (twin - gap) - reward.shortfall_deadband_soc
+        left = (leaving == 1) & ~driving
+        short_kwh = np.where(left, np.maximum(short, 0), 0) * params.pack_kwh
+        clear = ~(day.rows((leaving > 1) | (left & (np.abs(short) < 1e-5))) > 0)
+        clear &= ~(day.rows((leaving == 1) & driving) > 0)  # came and left again in the step
+        count = day.rows(left & (short > 0))
+        info = step.info
+        np.testing.assert_array_equal(info["metric/shortfalls"][clear], count[clear])
+        got_kwh = info["metric/shortfall_kwh"][clear]
+        np.testing.assert_allclose(got_kwh, day.rows(short_kwh)[clear], atol=1e-3)
+        overdue = before["event_h"] >= before["stated_h"]
+        broken = day.rows(left & (short > 0) & overdue)
+        np.testing.assert_array_equal(info["metric/broken_promises"][clear], broken[clear])
+
+
+def invariant_9(day: Day) -> None:
+    """No serving car idles in a step in which more batch work waits than all of them could start."""
+    setup = day.env.sim.setup
+    hosts = np.flatnonzero(setup.rate[:, BATCH_70B] > 0)
+    for step in day.steps:
+        room = step.info["metric/serving_h"] * 3600 * setup.rate[:, BATCH_70B].max()
+        flooded = step.before["batch_due"].sum(axis=1) >= room * (1 + 1e-6)
+        flooded &= step.info["metric/serving_h"] > 1e-6
+        serving = np.zeros(step.flows.util.shape, bool)
+        profile = step.duty.profile.sum(axis=2)
+        serving[:, hosts] = profile[:, hosts] > 0
+        util = step.flows.util[flooded][serving[flooded]]
+        np.testing.assert_allclose(util, 1.0, rtol=1e-9)
+
+
+INVARIANTS: dict[str, Callable[[Day], None]] = {
+    "1 requests": invariant_1,
+    "2 work": invariant_2,
+    "4 cars": invariant_4,
+    "5 packs": invariant_5,
+    "6 meters": invariant_6,
+    "8 owners": invariant_8,
+    "9 work conserving": invariant_9,
+}
+calm = settings(every_case, suppress_health_check=[HealthCheck.too_slow])
+
+
+@pytest.mark.parametrize("name", INVARIANTS)
+@given(case=cases)
+@calm
+def test_invariant(name: str, case: int) -> None:
+    INVARIANTS[name](record(case))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", INVARIANTS)
+@given(case=more_cases)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+def test_invariant_on_many_cards(name: str, case: int) -> None:
+    INVARIANTS[name](record(case))
+
+
+def test_cases_reach_what_the_invariants_are_about() -> None:
+    """The laws above are empty where nothing happens: over all cases everything has to happen."""
+    seen: dict[str, float] = {}
+    for case in range(24):
+        day = record(case)
+        for step in day.steps:
+            for key, value in step.info.items():
+                if key.startswith("metric/"):
+                    seen[key] = seen.get(key, 0.0) + float(np.abs(value).sum())
+            modes = [] if step.mode is None else np.unique(step.mode)
+            for mode in modes:
+                seen[f"mode {mode}"] = 1.0
+            seen["tail"] = seen.get("tail", 0) + float((step.after["tail_min"] > 0).sum())
+            seen["unplugged duty"] = seen.get("unplugged duty", 0) + float(
+                (step.after["duty"] & ~step.after["plugged"]).sum()
+            )
+    never = {"metric/lost_batch_70b", "metric/diverted_batch_70b", "metric/late_batch_70b"}
+    missing = [key for key, total in seen.items() if total == 0 and key not in never]
+    assert missing == []
+    assert {"mode 0", "mode 1", "mode 2"} <= seen.keys()

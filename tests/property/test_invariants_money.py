@@ -1,0 +1,281 @@
+"""Laws of the ledger on random fleets under random play: energy, money, neutral cases, sums."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from numpy.typing import NDArray
+
+from fleet_env.config import EnvConfig, RewardConfig
+from fleet_env.dynamics.energy import GRID
+from fleet_env.metrics import METRICS, REWARD_TERMS
+from fleet_env.types import BATCH_70B, CLASSES
+from fleet_env.vector_env import FleetVectorEnv
+from tests.contract.plays import play, random_bits
+from tests.contract.records import Day, cases, every_case, more_cases, random_card, record
+
+KWH = 2e-5  # rounding of a step in float32 (model.md 2.7)
+MWH = 5e-5  # the same where several steps of rounding meet
+
+
+def energy_identity(day: Day) -> None:
+    """Metered difference + growth of the gap = wall energy of compute; car by car, row by row, step by step."""
+    params, world = day.env.sim.world.params, day.env.sim.world
+    for step in day.steps:
+        if step.meter is None:
+            assert (step.info["metric/wall_kwh"] == 0).all() or step.info["metric/shortfalls"].size
+            continue
+        cars, plug = step.duty.cars, step.plug
+        pack = params.pack_kwh[cars].astype(np.float64)
+        dm = step.meter.meter_kwh.astype(np.float64) - step.meter.twin_meter_kwh
+        grown_kwh = (step.meter.gap.astype(np.float64) - plug.gap) * pack
+        cost_kwh = dm + grown_kwh / plug.eta
+        compute_kwh = plug.compute_kwh.astype(np.float64)
+        least = compute_kwh / plug.eta
+        beyond = np.maximum(compute_kwh - plug.dc_kw * plug.awake_h, 0) / plug.eta
+        alone = np.minimum(plug.wall_kwh, plug.ac_kw * plug.awake_h) + beyond
+        most = np.where(step.mode == GRID, np.maximum(least, alone), least)
+        rounding = KWH + 3e-7 * pack
+        assert (cost_kwh >= least - rounding).all()
+        assert (cost_kwh <= most + rounding).all()
+        # booked at the nominal efficiency of the owner's own charger, within 0.87 and 0.92 of the plug's
+        booked = dm + grown_kwh / world.derived.eta_nominal[cars]
+        spread = np.abs(grown_kwh) * (1 / 0.87 - 1 / 0.92)
+        assert (np.abs(booked - cost_kwh) <= spread + rounding).all()
+
+
+def nothing_unbooked(day: Day) -> None:
+    """All compute energy of a day is metered, still owed, or was settled by public charging."""
+    params, world = day.env.sim.world.params, day.env.sim.world
+    booked = sum(step.info["metric/wall_kwh"] - step.info["metric/metered_kwh"] for step in day.steps)
+    owed = day.rows(day.steps[-1].after["gap"] * params.pack_kwh / world.derived.eta_nominal)
+    np.testing.assert_allclose(booked, owed, atol=1e-3)
+    for step in day.steps:
+        on_h = step.info["metric/on_duty_h"]
+        if step.plug is None:
+            assert (on_h == 0).all()
+            continue
+        # every minute on duty takes at least the power of an awake car: none is free
+        idle_kwh = day.config.serving.overhead_w / 1000 * on_h
+        compute_kwh = day.per_row(step.duty.cars, step.plug.compute_kwh.astype(np.float64))
+        assert (compute_kwh >= idle_kwh * (1 - 1e-5) - 1e-9).all()
+        free = (step.plug.compute_kwh > 0) & (step.plug.awake_h <= 0)
+        assert not free.any()
+
+
+def _sums(day: Day) -> dict[str, NDArray[Any]]:
+    keys = [*(f"reward/{t}" for t in REWARD_TERMS), *(f"metric/{m}" for m in METRICS)]
+    return {key: sum(step.info[key] for step in day.steps) for key in keys}
+
+
+def invariant_15(day: Day) -> None:
+    """Money: every term is price times quantity, all of them in `info`; carbon likewise."""
+    exo, reward, price = day.env.sim.exo, day.config.reward, day.env.sim.price_usd
+    mean_carbon = None
+    for k, step in enumerate(day.steps):
+        info = step.info
+        metered = info["metric/metered_kwh"]
+        gap = info["metric/wall_kwh"] - metered
+        energy = exo.price_usd_per_kwh[:, k] * metered + exo.ref_price_usd_per_kwh[:, k] * gap
+        np.testing.assert_allclose(info["reward/energy"], -energy, rtol=1e-5, atol=1e-6)
+        carbon = info["metric/carbon_kg"] - exo.carbon_g_per_kwh[:, k] / 1000 * metered
+        with np.errstate(divide="ignore", invalid="ignore"):
+            per_kwh = np.where(np.abs(gap) > 1e-3, carbon / gap, np.nan)
+        if mean_carbon is None:
+            mean_carbon = per_kwh
+        known = np.isfinite(per_kwh) & np.isfinite(mean_carbon)
+        np.testing.assert_allclose(per_kwh[known], mean_carbon[known], rtol=1e-4)
+        done = np.stack([info[f"metric/on_time_{name}"] for name in CLASSES], axis=1)
+        np.testing.assert_allclose(info["reward/avoided"], done @ price, rtol=1e-12)
+        missed = sum(
+            (info[f"metric/late_{name}"] + info[f"metric/lost_{name}"]) * price[i]
+            for i, name in enumerate(CLASSES[:BATCH_70B])
+        )
+        np.testing.assert_allclose(info["reward/slo"], -reward.slo_penalty * missed, rtol=1e-9, atol=1e-15)
+        owner = (
+            reward.shortfall_usd * info["metric/shortfalls"]
+            + reward.shortfall_usd_per_kwh * info["metric/shortfall_kwh"]
+            + day.config.energy.public_usd_per_kwh * info["metric/public_kwh"]
+            + reward.pay_usd_per_on_duty_h * info["metric/on_duty_h"]
+        )
+        np.testing.assert_allclose(info["reward/owner"], -owner, rtol=1e-5, atol=1e-6)
+        data = reward.cellular_usd_per_gb * info["metric/cellular_gb"]
+        np.testing.assert_allclose(info["reward/data"], -data, rtol=1e-12)
+        assert (info["reward/wear"] <= 0).all()
+        floored = -np.minimum(-info["metric/signed_wear_usd"], 0)
+        assert (-info["reward/wear"] >= floored - 1e-9).all()
+
+
+def invariant_16(day: Day) -> None:
+    """The reward is the sum of its terms, cars' shares add up to it, and all numbers are finite."""
+    for step in day.steps:
+        terms = sum(step.info[f"reward/{name}"] for name in REWARD_TERMS)
+        np.testing.assert_allclose(step.reward, terms, rtol=1e-12, atol=1e-15)
+        shares = step.info["car_reward"].sum(axis=1, dtype=np.float64)
+        np.testing.assert_allclose(shares, step.reward, rtol=1e-5, atol=1e-6)
+        for key, value in step.info.items():
+            if key != "episode":
+                assert np.isfinite(value).all(), key
+        for name, value in step.after.items():
+            if name not in ("parked_h", "stated_h", "snooze_h"):
+                assert np.isfinite(value).all(), name
+
+
+def invariant_25(day: Day) -> None:
+    """Sums of the steps equal the totals of the episode."""
+    episode = day.steps[-1].info["episode"]
+    for key, total in _sums(day).items():
+        np.testing.assert_allclose(episode[key], total, rtol=1e-9, atol=1e-12, err_msg=key)
+    returns = sum(step.reward for step in day.steps)
+    np.testing.assert_allclose(episode["return"], returns, rtol=1e-12, atol=1e-12)
+    assert (episode["length"] == len(day.steps)).all()
+    for step in day.steps:
+        refused = sum(step.info[key] for key in step.info if key.startswith("metric/refused_"))
+        asked = step.action.reshape(len(refused), -1) != 0
+        allowed = step.before["mask"].reshape(asked.shape)
+        np.testing.assert_array_equal(refused, (asked & ~allowed).sum(axis=1))
+        cost = step.info["cost/slo"]
+        chat = [f"metric/{kind}_{name}" for kind in ("late", "lost") for name in CLASSES[:2]]
+        np.testing.assert_allclose(cost, sum(step.info[key] for key in chat), rtol=1e-12)
+        np.testing.assert_array_equal(step.info["cost/shortfall"], step.info["metric/shortfalls"])
+
+
+INVARIANTS: dict[str, Callable[[Day], None]] = {
+    "energy identity": energy_identity,
+    "nothing unbooked": nothing_unbooked,
+    "15 money": invariant_15,
+    "16 reward": invariant_16,
+    "25 metrics": invariant_25,
+}
+calm = settings(every_case, suppress_health_check=[HealthCheck.too_slow])
+
+
+@pytest.mark.parametrize("name", INVARIANTS)
+@given(case=cases)
+@calm
+def test_invariant(name: str, case: int) -> None:
+    INVARIANTS[name](record(case))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", INVARIANTS)
+@given(case=more_cases)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+def test_invariant_on_many_cards(name: str, case: int) -> None:
+    INVARIANTS[name](record(case))
+
+
+def _day(config: EnvConfig, share: float = 0.6, seed: int = 0, **kwargs: Any) -> list[Any]:
+    env = FleetVectorEnv(num_envs=2, config=config, **kwargs)
+    env.reset(seed=seed)
+    shape = (config.num_steps, 2, config.num_cars)
+    return [(reward, info) for _, reward, info in play(env, random_bits(1, shape, share))]
+
+
+@given(case=cases)
+@settings(max_examples=12)
+def test_18_without_a_car_on_duty_every_term_is_zero_every_step(case: int) -> None:
+    for reward, info in _day(random_card(case), share=0.0):
+        assert (reward == 0.0).all()
+        for name in REWARD_TERMS:
+            assert (info[f"reward/{name}"] == 0.0).all(), name
+        for name in METRICS:
+            if not name.startswith(("arrived", "diverted", "expired")):
+                assert (info[f"metric/{name}"] == 0.0).all(), name
+
+
+@given(case=cases)
+@settings(max_examples=6)
+def test_18_without_demand_there_is_no_service_and_no_money_for_it(case: int) -> None:
+    config = random_card(case)
+    config = replace(config, demand=replace(config.demand, load=0.0))
+    for _, info in _day(config):
+        for key, value in info.items():
+            if key.startswith(("metric/arrived", "metric/on_time", "metric/late", "metric/lost")):
+                assert (value == 0).all(), key
+        assert (info["metric/busy_h"] == 0).all()
+        assert (info["reward/avoided"] == 0).all()
+        assert (info["reward/slo"] == 0).all()
+
+
+def _flat(usd_per_kwh: float, **energy: Any) -> EnvConfig:
+    config = random_card(0)
+    flat = replace(
+        config.energy, tariff="flat", flat_usd_per_kwh=usd_per_kwh, source="grid", **energy
+    )
+    return replace(config, num_cars=20, energy=flat)
+
+
+def test_18_prices_scaled_by_k_scale_costs_by_k() -> None:
+    one, three = _day(_flat(0.1)), _day(_flat(0.3, public_usd_per_kwh=1.35))
+    for (_, a), (_, b) in zip(one, three, strict=True):
+        np.testing.assert_allclose(b["reward/energy"], 3 * a["reward/energy"], rtol=1e-5, atol=1e-9)
+        np.testing.assert_array_equal(a["metric/wall_kwh"], b["metric/wall_kwh"])
+        np.testing.assert_array_equal(a["reward/avoided"], b["reward/avoided"])
+    assert sum(a["reward/energy"].sum() for _, a in one) < 0
+
+
+# setting of the reward at 0 -> the term it removes
+REMOVED = {
+    "pack_usd_per_kwh": "wear",
+    "slo_penalty": "slo",
+    "cellular_usd_per_gb": "data",
+}
+
+
+@pytest.mark.parametrize("setting", REMOVED)
+def test_16_a_price_of_zero_removes_its_term_exactly_and_no_other(setting: str) -> None:
+    config = replace(
+        random_card(7),
+        num_cars=30,
+        fleet=replace(random_card(7).fleet, cellular_share=1.0, home_link_share=0.5),
+        demand=replace(random_card(7).demand, load=2.0, batch_share=0.3),
+        reward=RewardConfig(),
+    )
+    free = replace(config, reward=replace(config.reward, **{setting: 0.0}))
+    before = {name: 0.0 for name in REWARD_TERMS}
+    for (_, a), (_, b) in zip(_day(config), _day(free), strict=True):
+        for name in REWARD_TERMS:
+            before[name] += np.abs(a[f"reward/{name}"]).sum()
+            if name == REMOVED[setting]:
+                assert (b[f"reward/{name}"] == 0).all()
+            else:
+                np.testing.assert_array_equal(b[f"reward/{name}"], a[f"reward/{name}"])
+    assert before[REMOVED[setting]] > 0
+
+
+def test_16_an_unpaid_owner_who_is_never_short_costs_nothing() -> None:
+    unpaid = RewardConfig(pay_usd_per_on_duty_h=0, shortfall_usd=0, shortfall_usd_per_kwh=0)
+    config = replace(random_card(0), num_cars=20, reward=unpaid)
+    config = replace(config, energy=replace(config.energy, public_usd_per_kwh=0.0))
+    for _, info in _day(config):
+        assert (info["reward/owner"] == 0).all()
+
+
+def _mean_return(pattern: NDArray[np.bool_], **config: Any) -> tuple[float, float]:
+    """Mean return and duty hours over 6 days of 100 cars of a pattern over steps and cars."""
+    env = FleetVectorEnv(num_envs=6, num_cars=100, **config)
+    env.reset(seed=50)
+    total, hours = 0.0, 0.0
+    for bits in pattern:
+        _, reward, _, info = env.play(np.broadcast_to(bits, (6, 100)))
+        total += reward.mean()
+        hours += info["metric/on_duty_h"].mean()
+    return total, hours
+
+
+@pytest.mark.parametrize("load", [0.3, 2.0])
+def test_toggling_earns_less_than_holding_at_equal_duty_time(load: float) -> None:
+    """Half the cars hold; or all take turns, so that as many are on at every moment."""
+    even = np.arange(100) % 2 == 0
+    hold = np.repeat(even[None], 96, axis=0)
+    toggle = hold ^ (np.arange(96) % 2 == 1)[:, None]
+    held, hold_h = _mean_return(hold, demand={"load": load})
+    toggled, toggle_h = _mean_return(toggle, demand={"load": load})
+    assert toggle_h == pytest.approx(hold_h, rel=0.05)
+    assert toggled < held
