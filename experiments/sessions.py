@@ -185,7 +185,6 @@ def simulate(config: EnvConfig, *, weeks: int, tables: MobilityTables | None = N
             clock_h_row=np.zeros(1),
             weekday_row=np.zeros(1, int),
             num_cars=num_cars,
-            fits=np.ones(len(config.fleet.accelerators), bool),
         )
         log.append(_log(state, idx))
         idx = idx[state.event_h[idx] < end_h]

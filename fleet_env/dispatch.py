@@ -26,7 +26,7 @@ class Dispatch:
     flows: kernels.DutyFlows
     profile: FloatArray  # (rows, groups, minutes) serving cars
     lost_cars: FloatArray  # (rows, groups) cars whose serving was cut
-    stopped: FloatArray  # (rows,) serving cars switched off
+    stopped: FloatArray  # (rows, groups) serving cars switched off
     downloaded_gb: FloatArray  # (rows,) weights fetched
 
 
@@ -127,7 +127,7 @@ def dispatch(
         flows,
         profile=profile.reshape((*shape, num_minutes)),
         lost_cars=lost,
-        stopped=_count(row, weight, flows.stopped, shape[0]),
+        stopped=_count(cell, weight, flows.stopped, shape[0] * shape[1]).reshape(shape),
         downloaded_gb=kernels.count_by(row, fetched_gb, shape[0]),
     )
 

@@ -117,7 +117,6 @@ def _arrive(
         clock_h_row=rows.clock_h,
         weekday_row=rows.weekday,
         num_cars=world.config.num_cars,
-        fits=world.setup.fits,
     )
     state.anchor[cars] = state.twin_ref[cars] - state.gap[cars]
     state.falling[cars] = False

@@ -98,6 +98,7 @@ class Ledger:
         for kind in REQUESTS:
             first = METRIC[f"{kind}_{CLASSES[0]}"]
             self.values[first : first + len(CLASSES)] = getattr(flows, kind).T
+        self.values[METRIC["requeued_batch_70b"]] = flows.requeued
         if open_requests is not None:
             for i, name in enumerate(CLASSES):
                 self.values[METRIC[f"expired_{name}"]] += open_requests[:, i]

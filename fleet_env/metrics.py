@@ -17,13 +17,14 @@ _REQUESTS = {
 }
 METRICS: dict[str, str] = {
     **{f"{kind}_{name}": doc for kind, doc in _REQUESTS.items() for name in CLASSES},
+    "requeued_batch_70b": "batch requests that fell back into the queue from cars that stopped",
     "on_duty_h": "car-hours on duty",
     "serving_h": "car-hours serving (awake, loaded, present)",
     "busy_h": "car-hours of work done",
     "wall_kwh": "wall energy of compute as booked: metered difference + growth of the charge gap",
     "metered_kwh": "metered difference, with minus without compute",
     "pack_kwh": "DC energy that compute drew from packs instead of plugs",
-    "carbon_kg": "grid carbon of the metered difference; gap growth at the episode's mean",
+    "carbon_kg": "grid carbon of the metered difference; gap growth at the day's mean",
     "signed_wear_usd": "money of extra fade without the floor at 0 (< 0: compute spared packs)",
     "extra_fade": "sum of extra relative capacity loss over cars",
     "shortfalls": "departures with less charge than the owner wanted and the twin had",

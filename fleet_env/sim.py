@@ -130,7 +130,6 @@ class FleetSim:
             key,
             params,
             self.exo.weekday[:, 0],
-            fits=setup.fits,
             resident_gb=setup.flash_gb,
         )
         self.world = build_world(
@@ -156,7 +155,7 @@ class FleetSim:
         self._clock_h = self.exo.local_hour[:, 0].copy()
         self._weekday = self.exo.weekday[:, 0].copy()
         self._pack_c = self.exo.ambient_c[:, 0].copy()
-        self._serving = np.zeros(rows)
+        self._serving: FloatArray = np.zeros((rows, setup.num_groups))
         self._util = np.zeros(rows)
         self._short = np.zeros((rows, len(TIERS)))
         self._idle = np.zeros((rows, setup.num_groups))
@@ -256,15 +255,22 @@ class FleetSim:
             batch,
             self.queue.running,
             lost,
-            np.minimum(stopped / np.maximum(self._serving, TINY), 1.0),
+            self._off_share(stopped),
         )
         serving = cars.sum(axis=2)
         busy = (self.flows.util * serving).sum(axis=1)
         self._util = busy / np.maximum(serving.sum(axis=1), TINY)
         self._busy_h = busy / MIN_PER_H
-        self._serving = cars[:, :, -1].sum(axis=1)
+        self._serving = cars[:, :, -1].copy()
         if self.world.places_models:
             self._note_shortage(cars[:, :, -1])
+
+    def _off_share(self, stopped: FloatArray) -> FloatArray:
+        """Share of the cars that could hold batch work and served, now switched off on purpose."""
+        holds_batch = self.setup.rate[:, BATCH_70B] > 0
+        served = self._serving @ holds_batch
+        share: FloatArray = np.minimum(stopped @ holds_batch / np.maximum(served, TINY), 1.0)
+        return share
 
     def _note_shortage(self, cars: FloatArray) -> None:
         """Note what the greedy loader goes by: work that no car could take, cars that idled."""
@@ -332,7 +338,7 @@ class FleetSim:
             ambient_c=table.ambient_c[step],
             pack_c=self._pack_c,
             carbon_kg_per_kwh=table.carbon_kg_per_kwh[step],
-            mean_carbon_kg_per_kwh=table.mean_carbon_kg_per_kwh,
+            mean_carbon_kg_per_kwh=table.mean_carbon_kg_per_kwh[step],
             clock_h=self._clock_h,
             weekday=self._weekday,
         )

@@ -11,6 +11,7 @@ from fleet_env.dynamics import thermal
 from fleet_env.dynamics.energy import bus_power_kw, full_load_heat_w, wall_kw
 from fleet_env.dynamics.roofline import Accelerator
 from fleet_env.generators.exogenous import Exogenous
+from fleet_env.generators.grid import reference_price
 from fleet_env.types import BoolArray, FloatArray, IntArray
 from fleet_env.units import G_PER_KG
 
@@ -68,7 +69,7 @@ class Timetable:
     cheap: BoolArray  # (steps, n)
     ambient_c: FloatArray  # (steps, n)
     carbon_kg_per_kwh: FloatArray  # (steps, n)
-    mean_carbon_kg_per_kwh: FloatArray  # (n,) of the episode, at which owed charge is booked
+    mean_carbon_kg_per_kwh: FloatArray  # (steps, n) of the episode's day: for owed charge
     inlet_c: FloatArray  # (steps + 1, n, g, 2)
     speed: FloatArray  # (steps + 1, n, a, 2) derating factor
     hot: BoolArray  # (steps + 1, n * a * 2) too hot to compute
@@ -95,6 +96,7 @@ def make_timetable(
 
     ambient_c = np.ascontiguousarray(exo.ambient_c[:, : steps + 1].T)[:, :, None, None]
     air_c = thermal.inlet_c(ambient_c, chips.heat_w, GARAGES, config.thermal)
+    day_carbon = reference_price(exo.carbon_g_per_kwh, steps, config.dt_h)
     hot = (air_c >= config.thermal.off_from_c).reshape(steps + 1, -1)
     inlet_c = air_c[:, :, group_chip]
     awake_kw = chips.bus_kw(np.zeros_like(inlet_c[:steps]), inlet_c[:steps], group_chip)
@@ -105,7 +107,7 @@ def make_timetable(
         cheap=np.ascontiguousarray(exo.cheap[:, :steps].T),
         ambient_c=by_step(exo.ambient_c),
         carbon_kg_per_kwh=by_step(exo.carbon_g_per_kwh) / np.float32(G_PER_KG),
-        mean_carbon_kg_per_kwh=exo.carbon_g_per_kwh[:, :steps].mean(axis=1) / G_PER_KG,
+        mean_carbon_kg_per_kwh=by_step(day_carbon) / np.float32(G_PER_KG),
         inlet_c=inlet_c,
         speed=thermal.derate(air_c, config.thermal),
         hot=hot,

@@ -66,7 +66,6 @@ class FleetState:
     # the tape (hidden unless said)
     place: IntArray  # uint8, HOME .. DRIVING; visible
     plugged: BoolArray  # visible
-    session_ok: BoolArray  # parked where link, plug and hardware let it compute
     # time of the next departure (parked) or arrival (driving) [h since episode start]
     event_h: FloatArray
     event_no: IntArray  # uint32, arrivals so far: the count of the next draw

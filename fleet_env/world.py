@@ -65,7 +65,7 @@ class RowInputs:
     ambient_c: FloatArray
     pack_c: FloatArray  # pack temperature of the twins
     carbon_kg_per_kwh: FloatArray
-    mean_carbon_kg_per_kwh: FloatArray  # of the episode, at which owed charge is booked
+    mean_carbon_kg_per_kwh: FloatArray  # of the day, at which owed charge is booked
     clock_h: FloatArray  # local clock at the start of the episode
     weekday: IntArray
 
@@ -185,7 +185,8 @@ class World:
     ) -> IntArray:
         """First reason against compute that holds for the whole stay (docs/model.md 2.1)."""
         reason = np.where(self.derived.fits[cars], ALLOWED, MEMORY).astype(np.uint8)
-        reason[link == LINK_NONE] = NO_LINK
+        stranded = (self.state.weights_gb[cars] > 0) & (place != HOME)  # weights come at home only
+        reason[(link == LINK_NONE) | stranded] = NO_LINK
         reason[~(plugged | self.params.unplugged_ok[cars])] = UNPLUGGED
         reason[place >= OTHER] = AWAY
         return reason

@@ -79,17 +79,18 @@ def play_duty(
     cold = on & ~was_on & (tail_min <= 0)
     np.copyto(ready_min, cold_min, where=cold)
     here_min = np.minimum(np.maximum(leave_min, 0.0), step_min)
-    on_min = np.minimum(here_min, np.maximum(snooze_min, 0.0)) * on
+    until_min = np.minimum(here_min, np.maximum(snooze_min, 0.0))
+    on_min = until_min * on
     serve_from = np.minimum(ready_min, on_min)
     serve_min = on_min - serve_from
     served = serve_min > 0
     cut = served & (on_min < step_min)
-    tail_awake = np.minimum(tail_min, here_min) * ~on
+    tail_awake = np.minimum(tail_min, until_min) * ~on
     stopped &= ready_min <= 0
     ready_min -= serve_from
-    ready_min *= on
     tail_min -= tail_awake
-    tail_min *= ~on
+    tail_min *= ~on & (until_min >= step_min)  # a call-back or a departure ends the tail
+    ready_min *= on | (tail_min > 0)  # what was loading goes on if duty comes back in the tail
     return DutyFlows(on, cold, stopped, on_min, on_min + tail_awake, serve_from, serve_min, cut)
 
 

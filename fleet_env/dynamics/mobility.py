@@ -27,8 +27,6 @@ from fleet_env.types import (
     DRIVING,
     EVSE_NONE,
     HOME,
-    LINK_NONE,
-    OTHER,
     BoolArray,
     FleetParams,
     FleetState,
@@ -121,7 +119,6 @@ def depart(
     state.event_h[idx] = t_h + state.trip_h[idx]
     state.place[idx] = DRIVING
     state.plugged[idx] = False
-    state.session_ok[idx] = False
     state.parked_h[idx] = np.inf  # no stay: no time since arrival, nothing stated, no call-back
     state.stated_h[idx] = -np.inf
     state.snooze_h[idx] = np.inf
@@ -153,7 +150,6 @@ def arrive(
     clock_h_row: FloatArray,
     weekday_row: IntArray,
     num_cars: int,
-    fits: BoolArray,
 ) -> None:
     """Park driving cars at their destination and draw the stay and the trip after it.
 
@@ -168,8 +164,6 @@ def arrive(
         Driving cars whose `event_h` has come, each once.
     clock_h_row, weekday_row : shape (num_envs,)
         Local clock [h] and weekday (0 = Monday) at the start of the episode.
-    fits : BoolArray, shape (number of accelerators in use,)
-        Whether an accelerator holds at least one model tier.
     """
     t_h = state.event_h[idx]
     place = state.next_place[idx]
@@ -189,27 +183,10 @@ def arrive(
     state.snooze_h[idx] = _snooze(tables, t_h, event_h, u[5])
     state.place[idx] = place
     state.plugged[idx] = plugged
-    state.session_ok[idx] = session_ok(params, place, plugged, fits, idx)
     state.parked_h[idx] = t_h
     state.ref_h[idx] = t_h
     state.event_h[idx] = event_h
     state.event_no[idx] += 1
-
-
-def session_ok(
-    params: FleetParams, place: IntArray, plugged: BoolArray, fits: BoolArray, idx: IntArray | slice
-) -> BoolArray:
-    """Whether a stay lets the car compute.
-
-    It does when parked at home or work, with a link there, plugged or free to use the pack, and
-    with an accelerator that holds at least one model tier (`fits`, by accelerator in use).
-    """
-    link = np.where(place == HOME, params.home_link[idx], params.work_link[idx])
-    ok = plugged | params.unplugged_ok[idx]
-    ok &= link != LINK_NONE
-    ok &= place < OTHER
-    ok &= fits[params.accelerator[idx]]
-    return ok
 
 
 def _band(tables: MobilityTables, t_h: FloatArray, week_h: FloatArray) -> IntArray:

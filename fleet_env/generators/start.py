@@ -76,7 +76,6 @@ def start_state(
     params: FleetParams,
     weekday_row: IntArray,
     *,
-    fits: BoolArray,
     resident_gb: FloatArray,
 ) -> FleetState:
     """Draw the stationary state at the start of an episode.
@@ -87,8 +86,6 @@ def start_state(
         Scenario keys.
     weekday_row : IntArray, shape (num_envs,)
         Weekday of the first day, 0 = Monday.
-    fits : BoolArray, shape (number of accelerators in use,)
-        Whether an accelerator holds at least one model tier.
     resident_gb : FloatArray, shape (number of accelerators in use,)
         Weights that a car with this accelerator keeps in flash [GB]: what one without the latest
         release (`weights_missing_share`) has still to download.
@@ -115,7 +112,7 @@ def start_state(
     plugged &= (place != WORK) | (params.work_evse != EVSE_NONE)
     missing = u[1] < np.float32(config.fleet.weights_missing_share)
     weights_gb = resident_gb.astype(np.float32)[params.accelerator] * missing
-    return _at_rest(params, place, plugged, library.next_place[row], tape, fits, weights_gb)
+    return _at_rest(place, plugged, library.next_place[row], tape, weights_gb)
 
 
 def mean_plugged_linked(config: EnvConfig) -> float:
@@ -139,7 +136,6 @@ def play(
     clock_h_row: FloatArray,
     weekday_row: IntArray,
     num_cars: int,
-    fits: BoolArray,
 ) -> None:
     """Play every departure and arrival before a time, car by car in time order (no compute)."""
     idx = np.flatnonzero(state.event_h < until_h)
@@ -155,7 +151,6 @@ def play(
             clock_h_row=clock_h_row,
             weekday_row=weekday_row,
             num_cars=num_cars,
-            fits=fits,
         )
         idx = idx[state.event_h[idx] < until_h]
 
@@ -167,27 +162,20 @@ def parked_at_home(params: FleetParams, soc: float) -> FleetState:
     tape["twin_ref"] += np.float32(soc)
     place = np.full(num, DRIVING, np.uint8)
     none = np.zeros(num, bool)
-    fits = np.zeros(int(params.accelerator.max()) + 1, bool)
-    return _at_rest(
-        params, place, none, np.full(num, HOME, np.uint8), tape, fits, np.zeros(num, np.float32)
-    )
+    return _at_rest(place, none, np.full(num, HOME, np.uint8), tape, np.zeros(num, np.float32))
 
 
 def _at_rest(
-    params: FleetParams,
     place: IntArray,
     plugged: BoolArray,
     next_place: IntArray,
     tape: dict[str, FloatArray],
-    fits: BoolArray,
     weights_gb: FloatArray,
 ) -> FleetState:
     num = len(place)
-    everyone = slice(None)
     return FleetState(
         place=place,
         plugged=plugged,
-        session_ok=mobility.session_ok(params, place, plugged, fits, everyone),
         event_no=np.zeros(num, np.uint32),
         next_place=next_place,
         gap=np.zeros(num, np.float32),
@@ -235,7 +223,6 @@ def _library(key: _Key) -> StartLibrary:
         clock_h_row=np.array([key.start_hour]),
         weekday_row=np.array([0]),
         num_cars=num,
-        fits=np.ones(1, bool),
     )
     snapshots, home, work = [], np.zeros(num), np.zeros(num)
     for hour in range(DAYS * int(HOURS_PER_DAY)):

@@ -115,7 +115,6 @@ def test_split_names_the_day_as_well_as_the_index() -> None:
 TAPE = (
     "place",
     "plugged",
-    "session_ok",
     "event_h",
     "event_no",
     "parked_h",

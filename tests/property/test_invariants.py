@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from numpy.typing import NDArray
 
+from fleet_env.config import ServingConfig
 from fleet_env.dynamics.energy import full_load_heat_w, load_evse
 from fleet_env.dynamics.roofline import accelerator
 from fleet_env.types import (
@@ -20,7 +22,7 @@ from fleet_env.types import (
     LINK_NONE,
     WORK,
 )
-from tests.contract.records import Day, cases, every_case, more_cases, record
+from tests.contract.records import PLAIN_CASES, Day, cases, every_case, more_cases, record
 
 KWH = 2e-5  # rounding of a step in float32 (model.md 2.7)
 CLASS = ("chat_8b", "chat_70b", "batch_70b")
@@ -78,16 +80,18 @@ def invariant_2(day: Day) -> None:
         assert flows.util.max() <= 1 + 1e-12
 
 
+@cache
+def _heat_w(mix: tuple[str, ...]) -> NDArray[Any]:
+    """Heat of a car at full load by accelerator, with the settings no case changes [W]."""
+    serving = ServingConfig()
+    busy_w = np.array([accelerator(name).busy_w for name in mix])
+    return full_load_heat_w(busy_w, overhead_w=serving.overhead_w, eta_dcdc=serving.eta_dcdc)
+
+
 def inlet_c(day: Day, step: int, place: NDArray[Any]) -> NDArray[Any]:
     """Air at the inlet of every car [degC], from the formula of model.md 2.6."""
     config, params = day.config, day.env.sim.world.params
-    busy_w = np.array([accelerator(name).busy_w for name in config.fleet.accelerators])
-    heat_w = full_load_heat_w(
-        busy_w,
-        overhead_w=config.serving.overhead_w,
-        eta_dcdc=config.serving.eta_dcdc,
-        cooling=config.thermal.cooling,
-    )[params.accelerator]
+    heat_w = _heat_w(tuple(config.fleet.accelerators))[params.accelerator]
     ambient_c = np.repeat(day.env.sim.exo.ambient_c[:, step], config.num_cars)
     garage = params.closed_garage & (place == HOME)
     return ambient_c + garage * heat_w / config.thermal.garage_w_per_k
@@ -264,7 +268,7 @@ def test_invariant_on_many_cards(name: str, case: int) -> None:
 def test_cases_reach_what_the_invariants_are_about() -> None:
     """The laws above are empty where nothing happens: over all cases everything has to happen."""
     seen: dict[str, float] = {}
-    for case in range(24):
+    for case in range(PLAIN_CASES):
         day = record(case)
         for step in day.steps:
             for key, value in step.info.items():

@@ -17,7 +17,7 @@ from fleet_env.metrics import METRICS, REWARD_TERMS
 from fleet_env.types import BATCH_70B, CLASSES
 from fleet_env.vector_env import FleetVectorEnv
 from tests.contract.plays import play, random_bits
-from tests.contract.records import Day, cases, every_case, more_cases, random_card, record
+from tests.contract.records import Day, cases, every_case, light_card, more_cases, random_card, record
 
 KWH = 2e-5  # rounding of a step in float32 (model.md 2.7)
 MWH = 5e-5  # the same where several steps of rounding meet
@@ -178,9 +178,9 @@ def _day(config: EnvConfig, share: float = 0.6, seed: int = 0, **kwargs: Any) ->
 
 
 @given(case=cases)
-@settings(max_examples=12)
+@settings(max_examples=9)
 def test_18_without_a_car_on_duty_every_term_is_zero_every_step(case: int) -> None:
-    for reward, info in _day(random_card(case), share=0.0):
+    for reward, info in _day(light_card(case), share=0.0):
         assert (reward == 0.0).all()
         for name in REWARD_TERMS:
             assert (info[f"reward/{name}"] == 0.0).all(), name
@@ -192,7 +192,7 @@ def test_18_without_a_car_on_duty_every_term_is_zero_every_step(case: int) -> No
 @given(case=cases)
 @settings(max_examples=6)
 def test_18_without_demand_there_is_no_service_and_no_money_for_it(case: int) -> None:
-    config = random_card(case)
+    config = light_card(case)
     config = replace(config, demand=replace(config.demand, load=0.0))
     for _, info in _day(config):
         for key, value in info.items():
@@ -257,9 +257,9 @@ def test_16_an_unpaid_owner_who_is_never_short_costs_nothing() -> None:
         assert (info["reward/owner"] == 0).all()
 
 
-def _mean_return(pattern: NDArray[np.bool_], **config: Any) -> tuple[float, float]:
-    """Mean return and duty hours over 6 days of 100 cars of a pattern over steps and cars."""
-    env = FleetVectorEnv(num_envs=6, num_cars=100, **config)
+def _play_pattern(pattern: NDArray[np.bool_], load: float) -> tuple[float, float]:
+    """Mean return and duty hours over 6 days of 100 cars, from bits (steps, cars)."""
+    env = FleetVectorEnv(num_envs=6, num_cars=100, demand={"load": load})
     env.reset(seed=50)
     total, hours = 0.0, 0.0
     for bits in pattern:
@@ -271,11 +271,13 @@ def _mean_return(pattern: NDArray[np.bool_], **config: Any) -> tuple[float, floa
 
 @pytest.mark.parametrize("load", [0.3, 2.0])
 def test_toggling_earns_less_than_holding_at_equal_duty_time(load: float) -> None:
-    """Half the cars hold; or all take turns, so that as many are on at every moment."""
-    even = np.arange(100) % 2 == 0
-    hold = np.repeat(even[None], 96, axis=0)
-    toggle = hold ^ (np.arange(96) % 2 == 1)[:, None]
-    held, hold_h = _mean_return(hold, demand={"load": load})
-    toggled, toggle_h = _mean_return(toggle, demand={"load": load})
-    assert toggle_h == pytest.approx(hold_h, rel=0.05)
-    assert toggled < held
+    """One half of the cars holds, then the other; or the halves take turns, in both orders.
+
+    Over both plays every car is on in each step exactly once, either way.
+    """
+    even = np.repeat((np.arange(100) % 2 == 0)[None], 96, axis=0)
+    odd_step = (np.arange(96) % 2 == 1)[:, None]
+    held = np.sum([_play_pattern(even ^ flip, load) for flip in (False, True)], axis=0)
+    toggled = np.sum([_play_pattern(even ^ odd_step ^ flip, load) for flip in (False, True)], axis=0)
+    assert toggled[1] == pytest.approx(held[1], rel=0.01)
+    assert toggled[0] < held[0]

@@ -18,7 +18,6 @@ from fleet_env.types import DRIVING, EVSE_NONE, HOME, LFP, WORK, FleetParams, Fl
 TAPE = (
     "place",
     "plugged",
-    "session_ok",
     "event_h",
     "event_no",
     "parked_h",
@@ -31,7 +30,6 @@ TAPE = (
     "ref_h",
 )
 COMPUTE = tuple(f.name for f in fields(FleetState) if f.name not in TAPE)
-FITS = np.ones(1, bool)
 
 
 class World:
@@ -47,7 +45,6 @@ class World:
             key,
             self.params,
             self.weekday,
-            fits=FITS,
             resident_gb=np.array([44.5]),
         )
         self.keys = draws.car_keys(key, draws.Stream.ARRIVAL, num_cars)
@@ -63,7 +60,6 @@ class World:
             clock_h_row=np.full(len(self.weekday), self.config.start_hour),
             weekday_row=self.weekday,
             num_cars=self.config.num_cars,
-            fits=FITS,
         )
 
 

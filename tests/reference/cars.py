@@ -63,7 +63,6 @@ class CarState:
 
     place: int
     plugged: bool
-    session_ok: bool
     event_h: float
     event_no: int
     stated_h: float
@@ -105,10 +104,16 @@ def twin_soc(car: Car, state: CarState, t_h: float, standby_w: float) -> float:
     return max(0.0, moved)
 
 
+def _linked(car: Car, state: CarState) -> bool:
+    """A link at the place; weights still to be fetched come over the one at home only."""
+    stranded = state.weights_gb > 0.0 and state.place != HOME
+    return car.link(state.place) != LINK_NONE and not stranded
+
+
 def session_allows(car: Car, state: CarState, config: EnvConfig) -> bool:
-    """`session_ok`: place, link, plug and memory let this car compute until it leaves."""
+    """Place, link, plug and memory let this car compute until it leaves."""
     parked = state.place in (HOME, WORK)
-    linked = car.link(state.place) != LINK_NONE
+    linked = _linked(car, state)
     powered = state.plugged or car.unplugged_ok
     return parked and linked and powered and bool(resident_tiers(car.accelerator, config))
 
@@ -120,7 +125,7 @@ def refusal(
     reasons = (
         ("away", state.place in (DRIVING, OTHER)),
         ("unplugged", not state.plugged and not car.unplugged_ok),
-        ("no_link", car.link(state.place) == LINK_NONE),
+        ("no_link", not _linked(car, state)),
         ("memory", not resident_tiers(car.accelerator, config)),
         ("snoozed", t_h >= state.snooze_h),
         ("reserve", soc <= car.reserve_soc),

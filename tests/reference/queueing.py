@@ -28,7 +28,7 @@ class Queues:
 
     batch_due: list[float]  # requests waiting, by steps until due
     running: list[float]  # requests in flight, by class
-    serving: float = 0.0  # cars that served in the last minute, derated
+    serving: float = 0.0  # cars that hold 70B and served in the last minute, derated
 
 
 @dataclass(frozen=True)
@@ -166,15 +166,19 @@ def play(config: EnvConfig, members: list[Member], queues: Queues, demand: Deman
     for j in range(minutes):
         crowded |= _chat_minute(config, pools, demand, late, j)
     _batch(config, pools, queues, demand)
-    queues.serving = sum(m.minutes_in(minutes - 1) for m in members)
+    queues.serving = sum(m.minutes_in(minutes - 1) for m in members if _holds_batch(m.chip, config))
     service = _tally(config, pools, members, queues, demand, late)
     service.crowded = crowded
     return service
 
 
+def _holds_batch(chip: str, config: EnvConfig) -> bool:
+    return TIER_70B in roofline.resident_tiers(ACCELERATORS[chip], config)
+
+
 def _switch_off(config: EnvConfig, members: list[Member], queues: Queues) -> None:
     """Batch work in cars that the agent stops returns to the queue."""
-    stopped = sum(m.derate for m in members if m.stopped)
+    stopped = sum(m.derate for m in members if m.stopped and _holds_batch(m.chip, config))
     if not config.serving.lose_work or stopped == 0.0:
         return
     share = min(1.0, stopped / max(queues.serving, 1e-12))

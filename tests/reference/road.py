@@ -11,7 +11,7 @@ from tests.reference.step import Outcome, Shift, Weather
 
 # the part of the state that mobility writes: the same under every policy
 TAPE = (
-    *("place", "plugged", "session_ok", "event_h", "event_no", "stated_h", "snooze_h"),
+    *("place", "plugged", "event_h", "event_no", "stated_h", "snooze_h"),
     *("trip_kwh", "twin_ref", "ref_h"),
 )
 

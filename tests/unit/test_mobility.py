@@ -15,8 +15,6 @@ from fleet_env.types import (
     EVSE_L2_7,
     EVSE_NONE,
     HOME,
-    LINK_CELLULAR,
-    LINK_NONE,
     LINK_WIFI,
     OTHER,
     WORK,
@@ -26,7 +24,6 @@ from fleet_env.types import (
 
 NUM = 6
 PACK_KWH = 57.5
-FITS = np.ones(1, bool)
 TABLES = mobility.tables(FleetConfig())
 KEYS = np.arange(1, NUM + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
 ALL = np.arange(NUM)
@@ -85,7 +82,6 @@ def arrive(
         clock_h_row=np.array([12.0]),
         weekday_row=np.array([0]),
         num_cars=NUM,
-        fits=FITS,
     )
 
 
@@ -142,7 +138,6 @@ class TestDepart:
         assert np.all(public_kwh == 0.0)
         assert np.all(state.place == DRIVING)
         assert not state.plugged.any()
-        assert not state.session_ok.any()
         assert np.all(state.ref_h == 2.0)
 
     def test_a_trip_out_of_range_charges_publicly_to_sixty_percent(self) -> None:
@@ -168,7 +163,6 @@ class TestArrive:
         arrive(state, params, tables)
         assert np.all(state.place == HOME)
         assert state.plugged.all()
-        assert state.session_ok.all()
         assert np.all(state.parked_h == 5.25)
         assert np.all(state.ref_h == 5.25)
         assert np.all(state.event_h == 7.25)
@@ -202,14 +196,12 @@ class TestArrive:
         state = make_state(params, next_place=place, twin_ref=0.01)
         arrive(state, params, tables)
         assert not state.plugged.any()
-        assert not state.session_ok.any()
 
     def test_nobody_plugs_in_elsewhere(self) -> None:
         params = make_params()
         state = make_state(params, next_place=OTHER, twin_ref=0.01)
         arrive(state, params, TABLES)
         assert not state.plugged.any()
-        assert not state.session_ok.any()
 
     def test_long_trips_are_cut_to_what_public_charging_can_serve(self) -> None:
         params = make_params()
@@ -244,27 +236,6 @@ def test_snoozes_come_at_the_rate_asked_for() -> None:
     assert called.mean() == pytest.approx(0.1, abs=1e-3)  # 10 h at 0.01 per h
     assert when[called].min() >= 3.0
     assert when[called].max() < 13.0
-
-
-@pytest.mark.parametrize(
-    ("place", "plugged", "link", "unplugged_ok", "expected"),
-    [
-        (HOME, True, LINK_WIFI, False, True),
-        (WORK, True, LINK_CELLULAR, False, True),
-        (HOME, True, LINK_NONE, True, False),
-        (HOME, False, LINK_WIFI, False, False),
-        (HOME, False, LINK_WIFI, True, True),
-        (OTHER, False, LINK_WIFI, True, False),
-        (DRIVING, False, LINK_WIFI, True, False),
-    ],
-)
-def test_session_needs_place_link_and_plug_or_leave(
-    place: int, plugged: bool, link: int, unplugged_ok: bool, expected: bool
-) -> None:
-    params = make_params(home_link=link, work_link=link, unplugged_ok=unplugged_ok)
-    at, plug = np.full(NUM, place, np.uint8), np.full(NUM, plugged)
-    assert np.all(mobility.session_ok(params, at, plug, FITS, ALL) == expected)
-    assert not mobility.session_ok(params, at, plug, ~FITS, ALL).any()
 
 
 def test_next_places_are_places_a_car_can_be_sent_to() -> None:
