@@ -1,9 +1,8 @@
 """What a user may set: plain dataclasses, checked when they are built.
 
 Every default carries its source: "domain" is the parameter survey of the project (its own sources
-behind it), "est" an
-engineering judgement without a source. The dataclasses are mutable because Hydra fills them;
-nothing writes to them later.
+behind it), "est" an engineering judgement without a source. The dataclasses are mutable because
+Hydra fills them; nothing writes to them later.
 """
 
 from __future__ import annotations

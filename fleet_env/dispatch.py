@@ -143,8 +143,7 @@ def place_models(
     """Load the tier that is short: into waking cars, and into idle ones of the other tier.
 
     Only accelerators whose memory does not hold all their tiers at once have a choice. A reload is
-    billed
-    as awake time: the car serves nothing until the model is in memory.
+    billed as awake time: the car serves nothing until the model is in memory.
     """
     setup, state = world.setup, world.state
     row, chip = world.derived.row.take(cars), world.params.accelerator.take(cars)

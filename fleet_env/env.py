@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fleet_env.config import EnvConfig
+from fleet_env.metrics import METRICS
 from fleet_env.observations import CAR_FIELDS, FLEET_FIELDS, field_docs
 from fleet_env.vector_env import FleetVectorEnv, Info, Obs
 
@@ -17,21 +18,18 @@ class FleetEnv(gym.Env[Obs, NDArray[np.int8]]):
     """A fleet of parked electric cars that can serve AI inference.
 
     ## Description
-    Every 15 minutes the agent decides which cars are on duty. A car on duty wakes, loads its
-    models and serves
-    requests that a data centre would else be paid for; it draws energy at the retail price, ages
-    its pack and may leave
-    its owner short. The reward is what the fleet saves, in USD. An episode is a day from noon to
-    noon (a setting).
+    Every 15 minutes the agent decides which cars are on duty. A car on duty wakes, loads its models
+    and serves requests that a data centre would else be paid for; it draws energy at the retail
+    price, ages its pack and may leave its owner short. The reward is what the fleet saves, in USD.
+    An episode is a day from noon to noon (a setting).
 
     ## Action Space
-    `MultiBinary(num_cars)`: 1 = on duty. Bits of cars that may not compute (see `mask`) are
-    refused and counted.
+    `MultiBinary(num_cars)`: 1 = on duty. Bits of cars that may not compute (see `mask`) are refused
+    and counted.
 
     ## Observation Space
     `Dict(cars=Box(num_cars, F), fleet=Box(G,), mask=MultiBinary(num_cars))`, or with
-    ``observation="fleet"`` the
-    fleet vector alone. All float32, in the units below.
+    ``observation="fleet"`` the fleet vector alone. All float32, in the units below.
 
     Fields of `cars`::
 
@@ -43,14 +41,19 @@ class FleetEnv(gym.Env[Obs, NDArray[np.int8]]):
 
     ## Rewards
     USD per step: `avoided` data-centre cost of requests completed in cars within their SLO or
-    deadline, minus
-    `energy`, `wear`, `owner`, `data` and `slo`, each in ``info["reward/<term>"]``. Never using a
-    car scores exactly 0.
+    deadline, minus `energy`, `wear`, `owner`, `data` and `slo`, each in ``info["reward/<term>"]``.
+    Never using a car scores exactly 0.
+
+    ## Info
+    Per step, beside ``info["reward/<term>"]``, the metrics below as ``info["metric/<name>"]`` and
+    constraint costs as ``info["cost/<name>"]``: `shortfall` (count) and `slo` (requests).
+
+    {metrics}
 
     ## Starting State
     Scenario `(split, index)` fixes the date, the cars, their places and charge (stationary
-    distribution), prices,
-    weather and demand, whatever the agent does. ``reset(seed=s)`` plays index `s`.
+    distribution), prices, weather and demand, whatever the agent does. ``reset(seed=s)`` plays
+    index `s`.
 
     ## Episode End
     Truncated at the horizon; never terminated. ``info["episode"]`` then holds the sums of the
@@ -120,6 +123,9 @@ def _indent(text: str) -> str:
 
 
 if FleetEnv.__doc__:  # stripped under python -OO
+    FleetEnv.__doc__ = FleetEnv.__doc__.replace("{car_fields}", _indent(field_docs(CAR_FIELDS)))
     FleetEnv.__doc__ = FleetEnv.__doc__.replace(
-        "{car_fields}", _indent(field_docs(CAR_FIELDS))
-    ).replace("{fleet_fields}", _indent(field_docs(FLEET_FIELDS)))
+        "{fleet_fields}", _indent(field_docs(FLEET_FIELDS))
+    ).replace(
+        "{metrics}", _indent("\n".join(f"* `{name}`: {doc}" for name, doc in METRICS.items()))
+    )

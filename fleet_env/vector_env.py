@@ -25,11 +25,9 @@ class FleetVectorEnv(VectorEnv[Obs, NDArray[np.int8], NDArray[Any]]):
     """A batch of fleets of parked cars, each deciding which cars to put on duty; see `FleetEnv`.
 
     All rows share one card and play different scenarios of one split. They end together, at the
-    horizon, and
-    are reset in the same step (`AutoresetMode.SAME_STEP`): the observation returned by the last
-    step is the
-    first of the next episode, and ``info["final_obs"]`` and ``info["final_info"]`` hold the end of
-    the last one.
+    horizon, and are reset in the same step (`AutoresetMode.SAME_STEP`): the observation returned by
+    the last step is the first of the next episode, and ``info["final_obs"]`` and
+    ``info["final_info"]`` hold the end of the last one.
 
     Parameters
     ----------

@@ -114,11 +114,9 @@ def serving_profile(
 ) -> FloatArray:
     """Count the serving cars in each minute of the step.
 
-    A car that serves in [from, to) counts in minute j with the overlap of that interval and [j, j
-    + 1). The
-    sum is built from its differences: a start at x adds ``1 - frac(x)`` to minute ``floor(x)`` and
-    the
-    rest to the next one; an end takes the same away.
+    A car that serves in [from, to) counts in minute j with the overlap of that interval and [j, j +
+    1). The sum is built from its differences: a start at x adds ``1 - frac(x)`` to minute
+    ``floor(x)`` and the rest to the next one; an end takes the same away.
 
     Parameters
     ----------
