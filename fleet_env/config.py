@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+FILLS = ("fail", "hold", "zero", "interpolate")  # what to do about windows a trace lacks
 SPLITS = ("train", "validation", "test")
 
 
@@ -134,6 +135,8 @@ class DemandConfig:
     """What people ask the fleet and the data centre to compute."""
 
     source: str = "servegen"  # servegen | azure2024 | synthetic | path of a request or window file
+    fill: str = "fail"  # of a trace by path with missing windows: fail | hold | zero | interpolate
+    short: str = "fail"  # a trace by path of less than two days: fail | wrap (repeat it)
     load: float = 0.5  # mean work of all demand / mean plugged and linked cars
     batch_share: float = 0.30  # of the work; domain 5, est
     chat_70b_share: float = 0.50  # of the interactive work; est
@@ -152,6 +155,9 @@ class DemandConfig:
 
     def __post_init__(self) -> None:
         _shares("demand.batch_deadline_shares", self.batch_deadline_shares)
+        for key, valid in (("fill", FILLS), ("short", ("fail", "wrap"))):
+            value = getattr(self, key)
+            _require(value in valid, f"demand.{key}", value, " or ".join(valid))
         _in_range(
             self,
             "demand",

@@ -85,7 +85,10 @@ class FleetSim:
         self._chips = Chips.of(config, [accelerator(name) for name in names])
         self._evse_table = load_evse()
         self._tables = mobility.tables(config.fleet)
-        self._trace = load_demand(config.demand.source, config.time_zone)
+        demand = config.demand
+        self._trace = load_demand(
+            demand.source, config.time_zone, fill=demand.fill, short=demand.short
+        )
         self.requests_per_min = mean_requests_per_min(
             config.demand, self.setup.work_car_s, mean_plugged_linked(config)
         )

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from fleet_env.config import FILLS
 from fleet_env.data.csvfile import Column, Table, TraceError, find_file, read_columns
 from fleet_env.types import BoolArray, FloatArray, IntArray
 from fleet_env.units import HOURS_PER_DAY, KWH_PER_MWH, S_PER_H, S_PER_MIN
@@ -31,7 +32,6 @@ __all__ = [
     "load_windows",
 ]
 
-FILLS = ("fail", "hold", "zero", "interpolate")
 _DAY_S = HOURS_PER_DAY * S_PER_H
 _MAX_WINDOW_S = S_PER_H
 
@@ -245,7 +245,7 @@ def _require_length(path: str | Path, have_min: float, need_min: float) -> None:
     if have_min < need_min:
         raise TraceError(
             f"{path}: covers {have_min:g} minutes: expected at least {need_min:g}, "
-            "fix: give a longer trace"
+            "fix: give a longer trace, or ask for it to be repeated (demand.short=wrap)"
         )
 
 

@@ -23,10 +23,13 @@ _OUTAGE_SHARE = 0.02  # of the median rate; the 37 outage windows of m-small hol
 _AZURE_START_WEEKDAY = 6  # Sunday 2024-05-12
 _AZURE_SPLIT_DAY = 4  # Sunday to Wednesday | Thursday to Saturday: both day types on either side
 _LEAST_DAYS = 2  # of a trace by path: one for training, one for the test
+_WRAPPED_DAYS = 14  # what a shorter trace is repeated to: every weekday, in both parts
 _REQUEST_WINDOW_MIN = 10  # request logs are counted in windows as long as the shipped ones
 
 
-def load_demand(source: str, time_zone: str) -> DemandTrace:
+def load_demand(
+    source: str, time_zone: str, *, fill: str = "fail", short: str = "fail"
+) -> DemandTrace:
     """Load the demand of a scenario card.
 
     Parameters
@@ -41,6 +44,9 @@ def load_demand(source: str, time_zone: str) -> DemandTrace:
         (`traces.load_windows`), its first half for training, the rest for the test.
     time_zone : str
         IANA name.
+    fill, short : str
+        Of a file, as in `DemandConfig`: what to do about missing windows, and about a trace of less
+        than two days ("wrap" repeats it over two weeks: its own shape, no days to tell apart).
 
     Returns
     -------
@@ -61,7 +67,7 @@ def load_demand(source: str, time_zone: str) -> DemandTrace:
         raise ValueError(
             f"demand.source={source!r}: expected servegen, azure2024, synthetic or an existing file"
         )
-    return _from_file(source)
+    return _from_file(source, fill, short)
 
 
 @lru_cache(maxsize=1)
@@ -120,14 +126,17 @@ def _synthetic() -> DemandTrace:
     )
 
 
-def _from_file(path: str) -> DemandTrace:
-    need_min = _LEAST_DAYS * MIN_PER_DAY
+def _from_file(path: str, fill: str, short: str) -> DemandTrace:
+    need_min = _LEAST_DAYS * MIN_PER_DAY if short == "fail" else 0
     if "input_tokens" in read_header(path):
         windows = count_windows(path, _REQUEST_WINDOW_MIN, need_min=need_min)
     else:
-        windows = load_windows(path, need_min=need_min)
-    days = len(windows.rate_rps) * windows.window_min // MIN_PER_DAY
-    rate = _to_minutes(_classes(windows), windows.window_min)[:, : days * MIN_PER_DAY]
+        windows = load_windows(path, fill=fill, need_min=need_min)
+    rate = _to_minutes(_classes(windows), windows.window_min)
+    if rate.shape[1] < _LEAST_DAYS * MIN_PER_DAY:
+        rate = np.array([np.resize(row, _WRAPPED_DAYS * MIN_PER_DAY) for row in rate])
+    days = rate.shape[1] // MIN_PER_DAY
+    rate = rate[:, : days * MIN_PER_DAY]
     weekend = (windows.start_weekday + np.arange(days)) % 7 >= 5
     numbers = windows.non_working_days
     return make_trace(
