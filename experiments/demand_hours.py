@@ -18,7 +18,7 @@ ROWS = 400  # scenarios drawn
 MEAN_PER_MIN = 30.0  # requests of each chat class at multiplier 1: about 1,000 cars, suburb
 SOURCES = {CHAT_8B: "servegen_m_small_interactive", CHAT_70B: "servegen_m_large_interactive"}
 TRACE_DAYS = 14
-NON_WORKING_DAYS = (3, 4, 5, 11, 12)  # README of the raw data, note 3
+NON_WORKING_DAYS = (3, 4, 5, 11, 12)  # of the trace, inferred from its low days
 
 
 def simulate_hours(config: EnvConfig, split: str) -> FloatArray:

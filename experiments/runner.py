@@ -109,7 +109,7 @@ def _episode(
         if on_step is not None:
             on_step(step, scenarios, info)
     return {
-        **{name: np.asarray(sums) for name, sums in info["episode"].items()},
+        **{name: np.asarray(sums) for name, sums in info["episode_sums"].items()},
         "grid_kg_per_kwh": np.mean(carbon, axis=0),
         "decision_s": float(np.median(seconds)),
     }

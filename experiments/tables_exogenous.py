@@ -21,7 +21,7 @@ TARIFF_NAMES = {
     "SCE TOU-EV-8": "sce_tou_ev_8_2019",
     "PGE A-10 TOU": "pge_a_10_tou_2019",
 }
-# domain.md 6: off-peak 0-15 h 0.30, peak 16-21 h 0.60, part-peak the rest 0.50 USD/kWh, every day
+# domain 6: off-peak 0-15 h 0.30, peak 16-21 h 0.60, part-peak the rest 0.50 USD/kWh, every day
 CALIFORNIA_EV_TOU = ((0.0, 0.30), (15.0, 0.50), (16.0, 0.60), (21.0, 0.50))
 
 _SERVEGEN = """\
@@ -43,7 +43,7 @@ HPCA 2025), CC BY 4.0; ServeGen, Alibaba (Xiang et al. 2025), Apache-2.0
 origin: computed from requests or histograms, digitised from a plot, or published"""
 _TARIFFS = """\
 Retail energy prices by time of use; a row holds from `from_hour` local time to the next row
-source: california_ev_tou: reference survey (domain.md 6: PG&E EV2-A periods; off-peak 0.27 read,
+source: california_ev_tou: reference survey (domain 6: PG&E EV2-A periods; off-peak 0.27 read,
 the rest from memory, rounded); the others: utility tariff sheets of 2018 and 2019 by way of
 zach401/acnportal @ 14e723b1, BSD-3-Clause, Caltech. Demand charges are left out: households pay
 none, but SCE TOU-EV-4 and PGE A-10 are business tariffs that charge 12 to 20 USD/kW besides.

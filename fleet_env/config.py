@@ -1,13 +1,14 @@
 """What a user may set: plain dataclasses, checked when they are built.
 
-Every default carries its source: "domain" is the parameter survey of the project (its own sources
-behind it), "est" an engineering judgement without a source. The dataclasses are mutable because
-Hydra fills them; nothing writes to them later.
+Every default carries its source: "domain N" is section N of docs/parameters.md, which names the
+public source behind it, "est" an engineering judgement without a source. The dataclasses are
+mutable because Hydra fills them; nothing writes to them later.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from numbers import Real
 
 FILLS = ("fail", "hold", "zero", "interpolate")  # what to do about windows a trace lacks
 SPLITS = ("train", "validation", "test")
@@ -21,9 +22,8 @@ def _require(ok: object, key: str, value: object, expected: str) -> None:
 def _in_range(owner: object, prefix: str, **limits: tuple[float, float]) -> None:
     for name, (low, high) in limits.items():
         value = getattr(owner, name)
-        _require(
-            low <= value <= high, f"{prefix}.{name}", value, f"a number in [{low:g}, {high:g}]"
-        )
+        ok = isinstance(value, Real) and low <= float(value) <= high
+        _require(ok, f"{prefix}{name}", value, f"a number in [{low:,.9g}, {high:,.9g}]")
 
 
 def _shares(key: str, shares: dict[str, float]) -> None:
@@ -72,7 +72,7 @@ class FleetConfig:
         unit = (0.0, 1.0)
         _in_range(
             self,
-            "fleet",
+            "fleet.",
             lfp_share=unit,
             home_charger_share=unit,
             level1_share=unit,
@@ -115,7 +115,7 @@ class ServingConfig:
     def __post_init__(self) -> None:
         _in_range(
             self,
-            "serving",
+            "serving.",
             batch_slots=(1, 512),
             wake_min=(0.0, 60.0),
             flash_gb_per_s=(0.01, 100.0),
@@ -160,7 +160,7 @@ class DemandConfig:
             _require(value in valid, f"demand.{key}", value, " or ".join(valid))
         _in_range(
             self,
-            "demand",
+            "demand.",
             load=(0.0, 100.0),
             batch_share=(0.0, 1.0),
             chat_70b_share=(0.0, 1.0),
@@ -185,7 +185,7 @@ class DataCentreConfig:
     def __post_init__(self) -> None:
         _in_range(
             self,
-            "datacentre",
+            "datacentre.",
             usd_per_mtok_70b=(0.0, 1e3),
             usd_per_mtok_8b=(0.0, 1e3),
             batch_discount=(0.0, 1.0),
@@ -205,7 +205,7 @@ class EnergyConfig:
     files: str = ""  # folder with price_weather_*/carbon_* files to replay; "" = seasonal profiles
     source: str = "managed"  # grid | pack | managed
     cheap_hours: float = 6.0  # the cheapest hours of a day that count as cheap
-    margin_h: float = 3.0  # cheap hours to spare before the pack is drawn; headroom 7
+    margin_h: float = 3.0  # cheap hours to spare before the pack is drawn; design
     pack_wear_usd_per_kwh: float = 0.02  # the manager's rule of thumb; domain 2c marginal wear
     public_usd_per_kwh: float = 0.45  # public fast charging; est
 
@@ -218,7 +218,7 @@ class EnergyConfig:
         )
         _in_range(
             self,
-            "energy",
+            "energy.",
             flat_usd_per_kwh=(-1.0, 5.0),
             delivery_usd_per_kwh=(0.0, 2.0),
             cheap_hours=(0.5, 24.0),
@@ -243,7 +243,7 @@ class ThermalConfig:
     def __post_init__(self) -> None:
         _in_range(
             self,
-            "thermal",
+            "thermal.",
             garage_w_per_k=(1.0, 1e6),
             pack_tau_h=(0.1, 1000.0),
             pack_ua_w_per_k=(0.1, 1e6),
@@ -272,7 +272,7 @@ class RewardConfig:
     def __post_init__(self) -> None:
         _in_range(
             self,
-            "reward",
+            "reward.",
             pack_usd_per_kwh=(0.0, 1e4),
             end_of_life_soh=(0.1, 0.99),
             shortfall_usd=(0.0, 1e4),
@@ -305,10 +305,7 @@ class EnvConfig:
     reward: RewardConfig = field(default_factory=RewardConfig)
 
     def __post_init__(self) -> None:
-        _require(
-            1 <= self.num_cars <= 200_000_000, "num_cars", self.num_cars, "1 to 200,000,000 cars"
-        )
-        _require(1 <= self.days <= 14, "days", self.days, "1 to 14 days")
+        _in_range(self, "", num_cars=(1, 200_000_000), days=(1, 14))
         _require(
             self.step_min in (5, 10, 15, 30, 60),
             "step_min",

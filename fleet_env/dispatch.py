@@ -46,7 +46,7 @@ def refusals(
     late = np.flatnonzero(reason == ALLOWED)
     if late.size:
         some = cars[late]
-        soft = np.where(hot[world.air(some)], HOT, RESERVE)
+        soft = np.where(hot[derived.air[some]], HOT, RESERVE)
         low = world.twin_soc(some, t_h) - state.gap[some] <= world.params.reserve_soc[some]
         soft[low] = RESERVE
         soft[state.snooze_h[some] <= t_h] = SNOOZED
@@ -74,7 +74,7 @@ def dispatch(
     duty : BoolArray, shape (num_envs * num_cars,)
         Duty bits after projection.
     derate : FloatArray, shape (num_envs * num_accelerators * 2,)
-        Derating factor by `World.air`.
+        Derating factor by `Derived.air`.
     short : FloatArray, shape (num_envs, 2)
         Work per tier that no car could take in the step before, in cars.
     idle : FloatArray, shape (num_envs, num_groups)
@@ -85,10 +85,14 @@ def dispatch(
     cars = (duty[span] | derived.live[span] | state.duty[span]).nonzero()[0]
     cars += block.lo
     row = derived.row.take(cars)
+    row -= block.row_lo
     on, was_on = duty.take(cars), state.duty.take(cars)
     if world.places_models:
         share = (block.hi - block.lo) / (block.num_rows * world.config.num_cars)
-        place_models(world, cars, on & was_on, on & ~was_on, short * share, idle * share)
+        there = slice(block.row_lo, block.row_hi)
+        place_models(
+            world, row, cars, on & was_on, on & ~was_on, short[there] * share, idle[there] * share
+        )
     ready, tail = state.ready_min.take(cars), state.tail_min.take(cars)
     flows = kernels.play_duty(
         on,
@@ -101,14 +105,15 @@ def dispatch(
         step_min=float(num_minutes),
         full_tail_min=world.config.serving.tail_min,
     )
-    fetched_gb = _download(world, cars, flows.on, ready)
+    downloaded_gb = _download(world, cars, row, flows.on, ready, block.num_rows)
     state.ready_min[cars] = ready
     state.tail_min[cars] = tail
-    weight = derate.take(world.air(cars))
-    group = world.group(cars)
-    kind = (row * setup.num_groups + group) * 2 + derived.garage.take(cars)
-    row = row - block.row_lo
-    cell = row * setup.num_groups + group
+    weight = derate.take(derived.air.take(cars))
+    cell = row * setup.num_groups
+    cell += world.group(cars)
+    kind = cell * 2
+    kind += derived.garage.take(cars)
+    kind += block.row_lo * setup.num_groups * 2
     shape = (block.num_rows, setup.num_groups)
     profile = kernels.serving_profile(
         cell,
@@ -128,12 +133,13 @@ def dispatch(
         profile=profile.reshape((*shape, num_minutes)),
         lost_cars=lost,
         stopped=_count(cell, weight, flows.stopped, shape[0] * shape[1]).reshape(shape),
-        downloaded_gb=kernels.count_by(row, fetched_gb, shape[0]),
+        downloaded_gb=downloaded_gb,
     )
 
 
 def place_models(
     world: World,
+    row: IntArray,
     cars: IntArray,
     stays_on: BoolArray,
     wakes: BoolArray,
@@ -146,7 +152,7 @@ def place_models(
     billed as awake time: the car serves nothing until the model is in memory.
     """
     setup, state = world.setup, world.state
-    row, chip = world.derived.row.take(cars), world.params.accelerator.take(cars)
+    chip = world.params.accelerator.take(cars)
     some = world.has_choice.take(chip)
     held = state.resident.take(cars)
     wanted = np.where(short[:, TIER_70B] > short[:, TIER_8B], 1 << TIER_70B, 1 << TIER_8B)
@@ -173,25 +179,30 @@ def _minutes_until(time_h: FloatArray, t_h: float) -> FloatArray:
     return time_h
 
 
-def _download(world: World, cars: IntArray, on: BoolArray, ready_min: FloatArray) -> FloatArray:
-    """Fetch weights while waking; few cars have any left, so look first. Returns GB per car."""
+def _download(
+    world: World,
+    cars: IntArray,
+    row: IntArray,
+    on: BoolArray,
+    ready_min: FloatArray,
+    num_rows: int,
+) -> FloatArray:
+    """Fetch weights while waking; few cars have any left, so look first. Returns GB per row."""
     left_gb = world.state.weights_gb.take(cars)
-    fetched_gb = np.zeros_like(left_gb)
     loading = (on & (left_gb > 0)).nonzero()[0]
-    if loading.size:
-        some = cars[loading]
-        after_gb = kernels.fetch_weights(
-            left_gb[loading],
-            ready_min[loading],
-            world.params.down_mbps[some],
-            world.derived.load_min[some],
-        )
-        fetched_gb[loading] = left_gb[loading] - after_gb
-        world.state.weights_gb[some] = after_gb
-        world.refresh_cold(some)
-    return fetched_gb
+    if not loading.size:
+        return np.zeros(num_rows)
+    some, left_gb = cars[loading], left_gb[loading]
+    after_gb = kernels.fetch_weights(
+        left_gb, ready_min[loading], world.params.down_mbps[some], world.derived.load_min[some]
+    )
+    world.state.weights_gb[some] = after_gb
+    world.refresh_cold(some)
+    return kernels.count_by(row[loading], left_gb - after_gb, num_rows)
 
 
 def _count(cell: IntArray, weight: FloatArray, which: BoolArray, num_cells: int) -> FloatArray:
     some = which.nonzero()[0]
+    if not some.size:
+        return np.zeros(num_cells)
     return kernels.count_by(cell[some], weight[some], num_cells)

@@ -56,7 +56,7 @@ class FleetEnv(gym.Env[Obs, NDArray[np.int8]]):
     index `s`.
 
     ## Episode End
-    Truncated at the horizon; never terminated. ``info["episode"]`` then holds the sums of the
+    Truncated at the horizon; never terminated. ``info["episode_sums"]`` then holds the sums of the
     episode.
 
     ## Arguments

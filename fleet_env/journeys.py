@@ -49,13 +49,14 @@ def _depart(
     sums: RowSums,
 ) -> None:
     state = world.state
-    overdue = state.event_h[cars] >= state.stated_h[cars]
+    left_h, stated_h = state.event_h.take(cars), state.stated_h.take(cars)
     twin, twin_public_kwh = mobility.depart(state, world.params, tables, cars)
     owing = state.gap.take(cars).nonzero()[0]
     if owing.size:
         some = cars[owing]
+        overdue = left_h[owing] >= stated_h[owing]
         _settle_departure(
-            world, block, rows, some, twin[owing], twin_public_kwh[owing], overdue[owing], sums
+            world, block, rows, some, twin[owing], twin_public_kwh[owing], overdue, sums
         )
     state.duty[cars] = False
     state.ready_min[cars] = 0.0
@@ -96,12 +97,9 @@ def _settle_departure(
         gap_kwh=gap_kwh,
         energy_usd=energy_usd,
     )
-    world.charge(
-        cars,
-        energy_usd
-        + public_usd
-        + shortfall_cost(missed.astype(np.float32), short_kwh, config.reward),
-    )
+    if world.car_usd is not None:
+        short_usd = shortfall_cost(missed.astype(np.float32), short_kwh, config.reward)
+        world.charge(cars, energy_usd + public_usd + short_usd)
 
 
 def _arrive(

@@ -18,6 +18,11 @@ from fleet_env.world import RowInputs
 TERM = {name: i for i, name in enumerate(REWARD_TERMS)}
 METRIC = {name: len(REWARD_TERMS) + i for i, name in enumerate(METRICS)}
 REQUESTS = ("arrived", "on_time", "late", "lost", "diverted", "expired")
+REQUEST_SPANS = {
+    kind: slice(METRIC[f"{kind}_{CLASSES[0]}"], METRIC[f"{kind}_{CLASSES[-1]}"] + 1)
+    for kind in REQUESTS
+}
+REFUSAL_SPAN = slice(METRIC[f"refused_{REFUSALS[0]}"], METRIC[f"refused_{REFUSALS[-1]}"] + 1)
 # sums over cars that are metrics as they are
 PLAIN_SUMS = [SUM[name] for name in SUM if name in METRIC]
 PLAIN_METRICS = [METRIC[name] for name in SUM if name in METRIC]
@@ -85,8 +90,7 @@ class Ledger:
         for block, counts, part in zip(blocks, refused, parts, strict=True):
             span = slice(block.row_lo, block.row_hi)
             sums[:, span] += part.values
-            first = METRIC[f"refused_{REFUSALS[0]}"]
-            values[first : first + len(REFUSALS), span] += counts.T
+            values[REFUSAL_SPAN, span] += counts.T
         values[PLAIN_METRICS] = sums[PLAIN_SUMS]
         values[METRIC["busy_h"]] = busy_h
         values[METRIC["downloaded_gb"]] = downloaded_gb
@@ -95,13 +99,11 @@ class Ledger:
         self._book_terms(sums, flows)
 
     def _book_requests(self, flows: ServiceFlows, open_requests: FloatArray | None) -> None:
-        for kind in REQUESTS:
-            first = METRIC[f"{kind}_{CLASSES[0]}"]
-            self.values[first : first + len(CLASSES)] = getattr(flows, kind).T
+        for kind, span in REQUEST_SPANS.items():
+            self.values[span] = getattr(flows, kind).T
         self.values[METRIC["requeued_batch_70b"]] = flows.requeued
         if open_requests is not None:
-            for i, name in enumerate(CLASSES):
-                self.values[METRIC[f"expired_{name}"]] += open_requests[:, i]
+            self.values[REQUEST_SPANS["expired"]] += open_requests.T
 
     def _book_energy(self, sums: FloatArray, rows: RowInputs) -> None:
         metered, gap = sums[SUM["metered_kwh"]], sums[SUM["gap_kwh"]]
@@ -116,13 +118,13 @@ class Ledger:
             sums[SUM["shortfalls"]], sums[SUM["shortfall_kwh"]], config
         )
         pay_usd = config.pay_usd_per_on_duty_h * sums[SUM["on_duty_h"]]
-        serving_h = sums[SUM["serving_h"]]
-        cellular = sums[SUM["cellular_h"]] / np.maximum(serving_h, 1e-12)
-        gb = rewards.cellular_gb(flows.dispatched.sum(axis=1) * cellular, config)
-        values[METRIC["cellular_gb"]] = gb
+        if sums[SUM["cellular_h"]].any():
+            cellular = sums[SUM["cellular_h"]] / np.maximum(sums[SUM["serving_h"]], 1e-12)
+            gb = rewards.cellular_gb(flows.dispatched.sum(axis=1) * cellular, config)
+            values[METRIC["cellular_gb"]] = gb
+            values[TERM["data"]] -= gb * config.cellular_usd_per_gb
         values[TERM["avoided"]] = rewards.avoided(flows.on_time, self._price_usd)
         values[TERM["energy"]] -= sums[SUM["energy_usd"]]
         values[TERM["wear"]] -= sums[SUM["wear_usd"]]
         values[TERM["owner"]] -= shortfall_usd + sums[SUM["public_usd"]] + pay_usd
-        values[TERM["data"]] -= gb * config.cellular_usd_per_gb
         values[TERM["slo"]] -= rewards.slo_penalty(flows.late + flows.lost, self._price_usd, config)

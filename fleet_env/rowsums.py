@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 
 from fleet_env.types import BoolArray, FloatArray, IntArray
@@ -36,9 +38,17 @@ class RowSums:
 
     def add(self, row: IntArray, **values: FloatArray | BoolArray) -> None:
         """Add numbers per car by name; `row` is the row within the block, ascending."""
-        starts = row.searchsorted(np.arange(self.values.shape[1]))
-        filled = starts < np.append(starts[1:], row.size)
         stacked = np.array(list(values.values()), dtype=np.float64)
-        sums = np.add.reduceat(stacked, starts[filled], axis=1)
-        into = np.array([SUM[name] for name in values])
-        self.values[into[:, None], filled.nonzero()[0]] += sums
+        edges = row.searchsorted(np.arange(self.values.shape[1] + 1))
+        filled = (edges[:-1] < edges[1:]).nonzero()[0]
+        sums = np.add.reduceat(stacked, edges.take(filled), axis=1)
+        places = _places(tuple(values))
+        if filled.size == self.values.shape[1]:
+            self.values[places] += sums
+        else:
+            self.values[places[:, None], filled] += sums
+
+
+@cache
+def _places(names: tuple[str, ...]) -> IntArray:
+    return np.array([SUM[name] for name in names])

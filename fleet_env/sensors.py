@@ -37,6 +37,7 @@ STAY_MAX_H = 48.0  # bound of the stated stay shown
 PARKED_MAX_H = 96.0  # bound of the time since arrival shown
 READY_MAX_MIN = 1440.0
 DUE_H = (1, 4, 12)  # horizons of the batch backlog shown
+MAX_STEPS = 64  # steps worked out at once
 ROW_STEPS = 1024  # rows times steps worked out at once: their arrays stay small
 
 
@@ -71,7 +72,7 @@ class CarSensors:
         self._set("at_work", work, cars)
         self._set("plugged", evse != EVSE_NONE, cars)
         self._set("linked", (link != LINK_NONE) & (home | work), cars)
-        self._set("evse_kw", world.evse_table.ac_kw[evse], cars)
+        self._set("evse_kw", world.evse_table.ac_kw.take(evse), cars)
 
     def worked(self, world: World, cars: IntArray) -> None:
         """Refresh what changes when cars are on duty or refill."""
@@ -99,7 +100,8 @@ class CarSensors:
     def _set(
         self, name: str, value: FloatArray | BoolArray | IntArray, cars: IntArray | None = None
     ) -> None:
-        self._columns[CAR[name], slice(None) if cars is None else cars] = value
+        column = self._columns[CAR[name]]
+        column[slice(None) if cars is None else cars] = value
 
 
 class FleetSensors:
@@ -127,7 +129,7 @@ class FleetSensors:
         self._due_steps = np.minimum(
             np.round(np.array(DUE_H) / config.dt_h).astype(np.intp) - 1, max_due
         )
-        self._chunk = max(1, min(16, ROW_STEPS // num_envs))
+        self._chunk = max(1, min(MAX_STEPS, ROW_STEPS // num_envs))
 
     def begin(self, exo: Exogenous) -> None:
         """Start an episode; what comes from outside is worked out for some steps at a time."""
@@ -208,21 +210,28 @@ class FleetSensors:
         return windows[..., ::per_h].swapaxes(1, 2)
 
 
-def duty_mask(world: World, soc: FloatArray, hot: BoolArray | None, t_h: float) -> BoolArray:
-    """Find the cars that may be on duty now, flat.
+def duty_mask(
+    world: World,
+    cars: slice,
+    soc: FloatArray,
+    hot: BoolArray | None,
+    t_h: float,
+    *,
+    out: BoolArray,
+) -> None:
+    """Find the cars that may be on duty now, among some that lie together; `out` is written.
 
     Stay, link and plug allow it, charge is above reserve, nobody called the car back.
 
     Parameters
     ----------
-    soc : FloatArray, shape (num_envs * num_cars,)
-        State of charge now.
+    soc : FloatArray, shape (n,)
+        State of charge of these cars now.
     hot : BoolArray, shape (num_envs * num_accelerators * 2,), optional
-        By `World.air`: the inlet is too hot to compute. None: nowhere.
+        By `Derived.air`: the inlet is too hot to compute. None: nowhere.
     """
-    mask: BoolArray = world.derived.reason == ALLOWED
-    mask &= soc > world.params.reserve_soc
-    mask &= world.state.snooze_h > np.float32(t_h)
+    mask = np.equal(world.derived.reason[cars], ALLOWED, out=out)
+    mask &= soc > world.params.reserve_soc[cars]
+    mask &= world.state.snooze_h[cars] > t_h
     if hot is not None:
-        mask &= ~hot[world.air(slice(None))]
-    return mask
+        mask &= ~hot[world.derived.air[cars]]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from fleet_env.blocks import Block
 from fleet_env.dispatch import Dispatch
 from fleet_env.dynamics import mobility
+from fleet_env.dynamics.duty import DutyFlows
 from fleet_env.dynamics.energy import Metered, Outlook, PlugStep, choose_mode, meter
 from fleet_env.dynamics.thermal import excess_k
 from fleet_env.dynamics.wear import Packs, Strain, extra_fade, reversal
@@ -59,56 +61,91 @@ def settle(
 def _settle_active(
     world: World, block: Block, step: Dispatch, rows: RowInputs, power: PowerTable, sums: RowSums
 ) -> None:
-    state, cars = world.state, step.cars
-    row = step.row + block.row_lo
-    leave_h = state.event_h.take(cars)
-    leave_h -= rows.t_h
-    here_h = np.minimum(np.maximum(leave_h, 0.0), rows.dt_h)
-    plugged = state.plugged.take(cars)
-    twin0, twin1 = world.twin_socs(cars, (rows.t_h, here_h + np.float32(rows.t_h)))
-    plug = _plug_step(world, step, power, twin0, twin1, here_h * plugged, plugged)
-    outlook = _outlook(world, rows, cars, row, twin0 - plug.gap)
+    cars = step.cars
+    hours = Hours.of(step.flows)
+    plugged = world.state.plugged.take(cars)
+    times_h = np.empty((2, cars.size), np.float32)
+    times_h[0] = rows.t_h
+    np.add(hours.here, times_h[0], out=times_h[1])
+    twin = world.twin_soc(cars, times_h)
+    row = RowReader(block, step.row)
+    plug = _plug_step(world, step, power, hours, twin, plugged)
     energy = world.config.energy
     mode = choose_mode(
         energy.source,
         plug,
-        outlook,
+        _outlook(world, rows, cars, row, twin[0] - plug.gap),
         margin_h=energy.margin_h,
         wear_usd_per_kwh=energy.pack_wear_usd_per_kwh,
     )
     flow = meter(plug, mode)
-    cost_usd = _book_energy(world, step, rows, row, plug, flow, here_h, sums)
-    fade = _age(world, step, rows, row, plug, flow, twin0, twin1, here_h)
-    cost_usd += _book_wear(world, step, fade, plug.pack_kwh, sums)
-    world.charge(cars, cost_usd)
+    fade = _age(world, cars, rows, row, plug, flow, twin, hours.here)
+    _book(world, step, rows, row, hours, plug, flow, fade, sums)
     _write_back(world, step, rows, plugged, flow.gap)
+
+
+@dataclass(frozen=True, slots=True)
+class Hours:
+    """How long the active cars did what in the step, shape (n,) [h]."""
+
+    on: FloatArray  # on duty
+    awake: FloatArray
+    serve: FloatArray
+    here: FloatArray  # until the departure
+
+    @classmethod
+    def of(cls, flows: DutyFlows) -> Hours:
+        """Convert the minutes of the first half of the step."""
+        hours = np.array((flows.on_min, flows.awake_min, flows.serve_min, flows.here_min))
+        hours /= MIN_PER_H
+        return cls(*hours)
+
+
+class RowReader:
+    """Gives every active car what its row shares: one number where a block holds one row."""
+
+    def __init__(self, block: Block, row: IntArray) -> None:
+        self._one = slice(block.row_lo, block.row_hi) if block.num_rows == 1 else None
+        self._row = row + block.row_lo
+
+    def __call__(self, values: FloatArray | BoolArray) -> Any:
+        """Read an array over the rows of the batch, shape (n,) or (1,)."""
+        return values.take(self._row) if self._one is None else values[self._one]
+
+    def at(self, table: FloatArray, column: IntArray | int) -> FloatArray:
+        """Read a table of one row per row of the batch at a column per car."""
+        read: FloatArray = table.ravel().take(self._row * table.shape[1] + column)
+        return read
 
 
 def _plug_step(
     world: World,
     step: Dispatch,
     power: PowerTable,
-    twin0: FloatArray,
-    twin1: FloatArray,
-    plug_h: FloatArray,
+    hours: Hours,
+    twin: FloatArray,
     plugged: BoolArray,
 ) -> PlugStep:
-    cars, flows, table = step.cars, step.flows, world.evse_table
+    cars, kind, table = step.cars, step.kind, world.evse_table
     evse = world.derived.evse.take(cars)
     pack_kwh = world.params.pack_kwh.take(cars)
-    serve_h = flows.serve_min * np.float32(1.0 / MIN_PER_H)
-    awake_h = flows.awake_min * np.float32(1.0 / MIN_PER_H)
-    idle_h = awake_h - serve_h
+    need_kwh = np.subtract(twin[1], twin[0])
+    np.maximum(need_kwh, 0.0, out=need_kwh)
+    need_kwh *= pack_kwh
+    need_kwh *= plugged
+    idle_h = hours.awake - hours.serve
+    compute_kwh = power.awake_kw.take(kind) * idle_h
+    compute_kwh += power.serve_kw.take(kind) * hours.serve
+    wall_kwh = power.awake_wall_kw.take(kind) * idle_h
+    wall_kwh += power.serve_wall_kw.take(kind) * hours.serve
     return PlugStep(
-        need_kwh=np.maximum(twin1 - twin0, 0.0) * pack_kwh * plugged,
+        need_kwh=need_kwh,
         gap=world.state.gap.take(cars),
         pack_kwh=pack_kwh,
-        compute_kwh=power.awake_kw.take(step.kind) * idle_h
-        + power.serve_kw.take(step.kind) * serve_h,
-        wall_kwh=power.awake_wall_kw.take(step.kind) * idle_h
-        + power.serve_wall_kw.take(step.kind) * serve_h,
-        plug_h=plug_h,
-        awake_h=awake_h,
+        compute_kwh=compute_kwh,
+        wall_kwh=wall_kwh,
+        plug_h=hours.here * plugged,
+        awake_h=hours.awake,
         ac_kw=table.ac_kw.take(evse),
         eta=table.eta.take(evse),
         dc_kw=table.dc_kw.take(evse),
@@ -116,90 +153,57 @@ def _plug_step(
 
 
 def _outlook(
-    world: World, rows: RowInputs, cars: IntArray, row: IntArray, soc: FloatArray
+    world: World, rows: RowInputs, cars: IntArray, row: RowReader, soc: FloatArray
 ) -> Outlook:
     """Gather what the energy manager knows: the owner's stated stay, never the true one."""
     stay_steps = world.state.stated_h.take(cars)
     stay_steps -= rows.t_h + rows.dt_h
     stay_steps /= rows.dt_h
-    last = rows.cheap_cum.shape[1] - 1
-    stop = np.minimum(np.maximum(stay_steps, 0.0), last).astype(np.intp)
-    stop += row * (last + 1)
+    np.maximum(stay_steps, 0.0, out=stay_steps)
+    np.minimum(stay_steps, rows.cheap_cum.shape[1] - 1 - rows.cheap_from, out=stay_steps)
+    cheap_left_h = row.at(rows.cheap_cum, stay_steps.astype(np.intp) + rows.cheap_from)
+    cheap_left_h -= row(rows.cheap_cum[:, rows.cheap_from])
     return Outlook(
         soc=soc,
         charge_limit=world.params.charge_limit.take(cars),
         reserve_soc=world.params.reserve_soc.take(cars),
-        price_usd_per_kwh=rows.price.take(row),
-        cheap=rows.cheap.take(row),
-        threshold_usd_per_kwh=rows.refill_price.take(row),
-        cheap_left_h=rows.cheap_cum.ravel().take(stop),
+        price_usd_per_kwh=row(rows.price),
+        cheap=row(rows.cheap),
+        threshold_usd_per_kwh=row(rows.refill_price),
+        cheap_left_h=cheap_left_h,
     )
-
-
-def _book_energy(
-    world: World,
-    step: Dispatch,
-    rows: RowInputs,
-    row: IntArray,
-    plug: PlugStep,
-    flow: Metered,
-    here_h: FloatArray,
-    sums: RowSums,
-) -> FloatArray:
-    """Pay the metered difference at the price of the step, and what is owed at the reference price.
-
-    Returns what each car costs, with its owner's pay [USD].
-    """
-    metered_kwh = flow.meter_kwh - flow.twin_meter_kwh
-    gap_kwh = (flow.gap - plug.gap) * plug.pack_kwh / world.derived.eta_nominal.take(step.cars)
-    usd = rows.price.take(row) * metered_kwh + rows.ref_price.take(row) * gap_kwh
-    flows = step.flows
-    on_duty_h = flows.on_min * np.float32(1.0 / MIN_PER_H)
-    serving_h = flows.serve_min * np.float32(1.0 / MIN_PER_H)
-    sums.add(
-        step.row,
-        energy_usd=usd,
-        metered_kwh=metered_kwh,
-        gap_kwh=gap_kwh,
-        pack_kwh=np.maximum(plug.need_kwh - flow.battery_kwh, 0.0),
-        on_duty_h=on_duty_h,
-        serving_h=serving_h,
-        started=flows.cold,
-        departures=flows.on & (here_h < np.float32(rows.dt_h)),
-    )
-    if world.config.fleet.cellular_share > 0:
-        sums.add(step.row, cellular_h=serving_h * world.derived.cellular.take(step.cars))
-    return usd + world.config.reward.pay_usd_per_on_duty_h * on_duty_h
 
 
 def _age(
     world: World,
-    step: Dispatch,
+    cars: IntArray,
     rows: RowInputs,
-    row: IntArray,
+    row: RowReader,
     plug: PlugStep,
     flow: Metered,
-    twin0: FloatArray,
-    twin1: FloatArray,
+    twin: FloatArray,
     here_h: FloatArray,
 ) -> FloatArray:
     """Work out the fade that compute causes; moves excess heat and the anchor of the cycle."""
-    state, params, cars = world.state, world.params, step.cars
-    soc0, soc1 = twin0 - plug.gap, twin1 - flow.gap
+    state, params = world.state, world.params
+    soc0, soc1 = twin[0] - plug.gap, twin[1] - flow.gap
     depth, anchor, falling = reversal(soc0, soc1, state.anchor.take(cars), state.falling.take(cars))
     state.anchor[cars] = anchor
     state.falling[cars] = falling
-    compute_w = plug.compute_kwh * np.float32(W_PER_KW / rows.dt_h)
     excess = excess_k(
         state.excess_k.take(cars),
-        compute_w,
+        plug.compute_kwh * (W_PER_KW / rows.dt_h),
         world.derived.garage.take(cars),
-        rows.ambient_c.take(row),
+        row(rows.ambient_c),
         rows.dt_h,
         world.config.thermal,
     )
     state.excess_k[cars] = excess
-    twin_depth = np.abs(twin1 - state.twin_ref.take(cars))  # unplugged it falls by standby
+    soc0 += soc1
+    soc0 *= 0.5
+    twin_mean = twin[0] + twin[1]
+    twin_mean *= 0.5
+    twin_depth = np.abs(twin[1] - state.twin_ref.take(cars))  # unplugged it falls by standby
     return extra_fade(
         Packs(
             params.chemistry.take(cars),
@@ -207,22 +211,57 @@ def _age(
             params.cal_gain.take(cars),
             params.cyc_gain.take(cars),
         ),
-        Strain((soc0 + soc1) * np.float32(0.5), depth, flow.throughput_kwh),
-        Strain((twin0 + twin1) * np.float32(0.5), twin_depth, plug.need_kwh),
-        pack_c=rows.pack_c.take(row),
+        Strain(soc0, depth, flow.throughput_kwh),
+        Strain(twin_mean, twin_depth, plug.need_kwh),
+        pack_c=row(rows.pack_c),
         excess_k=excess,
         hours=here_h,
         days=rows.dt_h / HOURS_PER_DAY,
     )
 
 
-def _book_wear(
-    world: World, step: Dispatch, fade: FloatArray, pack_kwh: FloatArray, sums: RowSums
-) -> FloatArray:
-    usd = fade * pack_kwh * wear_usd_per_fade_kwh(world.config.reward)
-    floored_usd = np.maximum(usd, 0.0)
-    sums.add(step.row, extra_fade=fade, signed_wear_usd=usd, wear_usd=floored_usd)
-    return floored_usd
+def _book(
+    world: World,
+    step: Dispatch,
+    rows: RowInputs,
+    row: RowReader,
+    hours: Hours,
+    plug: PlugStep,
+    flow: Metered,
+    fade: FloatArray,
+    sums: RowSums,
+) -> None:
+    """Pay energy and wear: what is metered at the price of the step, what is owed at the mean."""
+    metered_kwh = flow.meter_kwh - flow.twin_meter_kwh
+    gap_kwh = flow.gap - plug.gap
+    gap_kwh *= plug.pack_kwh
+    gap_kwh /= world.derived.eta_nominal.take(step.cars)
+    energy_usd = row(rows.price) * metered_kwh
+    energy_usd += row(rows.ref_price) * gap_kwh
+    signed_usd = fade * plug.pack_kwh
+    signed_usd *= wear_usd_per_fade_kwh(world.config.reward)
+    wear_usd = np.maximum(signed_usd, 0.0)
+    flows, values = step.flows, {}
+    if world.config.fleet.cellular_share > 0:
+        values["cellular_h"] = hours.serve * world.derived.cellular.take(step.cars)
+    sums.add(
+        step.row,
+        energy_usd=energy_usd,
+        metered_kwh=metered_kwh,
+        gap_kwh=gap_kwh,
+        pack_kwh=np.maximum(plug.need_kwh - flow.battery_kwh, 0.0),
+        on_duty_h=hours.on,
+        serving_h=hours.serve,
+        started=flows.cold,
+        departures=flows.on & (hours.here < rows.dt_h),
+        extra_fade=fade,
+        signed_wear_usd=signed_usd,
+        wear_usd=wear_usd,
+        **values,
+    )
+    if world.car_usd is not None:
+        pay_usd = world.config.reward.pay_usd_per_on_duty_h * hours.on.astype(np.float64)
+        world.charge(step.cars, pay_usd + energy_usd + wear_usd)
 
 
 def _write_back(
@@ -230,10 +269,12 @@ def _write_back(
 ) -> None:
     """Store what compute changed, and which cars need care in the next step without a duty bit."""
     state, cars = world.state, step.cars
-    on = step.flows.on & (step.flows.on_min >= np.float32(rows.dt_h * MIN_PER_H))
+    on = step.flows.on_min >= rows.dt_h * MIN_PER_H
+    on &= step.flows.on
     state.gap[cars] = gap
     state.duty[cars] = on
-    live = (gap != 0) & plugged
+    live = gap != 0
+    live &= plugged
     live |= state.excess_k.take(cars) > EXCESS_ZERO_K
     live |= state.tail_min.take(cars) > 0
     world.derived.live[cars] = live

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from fleet_env import draws, rewards
-from fleet_env.blocks import for_each, split_blocks
+from fleet_env.blocks import DENSE_CARS, for_each, split_blocks
 from fleet_env.config import EnvConfig
 from fleet_env.dispatch import Dispatch, dispatch, refusals
 from fleet_env.dynamics import mobility, thermal
@@ -21,7 +21,7 @@ from fleet_env.dynamics.serving_setup import serving_setup
 from fleet_env.generators.arrivals import mean_requests_per_min
 from fleet_env.generators.cars import draw_params
 from fleet_env.generators.demand_sources import load_demand
-from fleet_env.generators.exogenous import Exogenous, draw_exogenous
+from fleet_env.generators.exogenous import Exogenous, check_outside, draw_exogenous
 from fleet_env.generators.start import mean_plugged_linked, start_state
 from fleet_env.ledger import METRIC, TERM, Ledger
 from fleet_env.sensors import CarSensors, FleetSensors, duty_mask
@@ -34,6 +34,7 @@ from fleet_env.world import RowInputs, World, build_world
 BATCH_SPREAD_H = (
     4.0  # waiting batch work counts as short by what would clear it in this time; design
 )
+MAX_DRAWN_STEPS = 64  # steps of requests drawn at once
 DRAWN_ROW_STEPS = 1024  # rows times steps of requests drawn at once: their arrays fit the L2 cache
 TINY = 1e-12  # keeps 0 / 0 out of shares whose numerator is then 0
 
@@ -85,6 +86,7 @@ class FleetSim:
         self._chips = Chips.of(config, [accelerator(name) for name in names])
         self._evse_table = load_evse()
         self._tables = mobility.tables(config.fleet)
+        check_outside(config)
         demand = config.demand
         self._trace = load_demand(
             demand.source, config.time_zone, fill=demand.fill, short=demand.short
@@ -95,14 +97,15 @@ class FleetSim:
         eligible = 1.0 - config.demand.trusted_only_share
         self._level = self.requests_per_min * config.num_cars * [eligible, eligible, 1.0]
         self._deadline_shares = np.array(list(config.demand.batch_deadline_shares.values()))
-        self._draw_steps = max(1, min(16, DRAWN_ROW_STEPS // num_envs))
+        self._draw_steps = max(1, min(MAX_DRAWN_STEPS, DRAWN_ROW_STEPS // num_envs))
         # car-hours per request; a class that no car can serve brings no work
         work_car_s = self.setup.work_car_s
         self._work_car_h = np.where(np.isfinite(work_car_s), work_car_s, 0.0) / S_PER_H
         self.blocks = split_blocks(num_envs, config.num_cars)
         self.price_usd = rewards.request_prices(config, datacentre_price(config.datacentre))
         self.ledger = Ledger(config, self.price_usd, num_envs)
-        self._cars = CarSensors(num_envs, config.num_cars)
+        single = config.observation != "fleet"
+        self._cars = CarSensors(num_envs, config.num_cars) if single else None
         self._fleet = FleetSensors(
             config,
             self._work_car_h,
@@ -146,7 +149,8 @@ class FleetSim:
         )
         self._keys = draws.car_keys(key, draws.Stream.ARRIVAL, config.num_cars)
         self._begin_rows()
-        self._cars.begin(self.world, self._chips.quoted_kw(0.0), self._chips.quoted_kw(1.0))
+        if self._cars is not None:
+            self._cars.begin(self.world, self._chips.quoted_kw(0.0), self._chips.quoted_kw(1.0))
         self._fleet.begin(self.exo)
         self._look()
 
@@ -215,9 +219,10 @@ class FleetSim:
             self._pack_c, rows.ambient_c, config.dt_h, config.thermal
         )
         self._remember()
-        for part, (_, moved) in zip(parts, sums, strict=True):
-            self._cars.worked(world, part.cars)
-            self._cars.moved(world, moved)
+        if self._cars is not None:
+            for part, (_, moved) in zip(parts, sums, strict=True):
+                self._cars.worked(world, part.cars)
+                self._cars.moved(world, moved)
         self._look()
 
     def observe(self) -> dict[str, Any] | FloatArray:
@@ -229,7 +234,7 @@ class FleetSim:
             share[:] = np.add.reduce(flags.reshape(shape), axis=1, dtype=np.int32)
         shares /= self.config.num_cars
         fleet = self._fleet.read(self.step_index, self.flows, self.queue, self._util, shares)
-        if self.config.observation == "fleet":
+        if self._cars is None:
             return fleet
         return {
             "cars": self._cars.read(self.world, self.soc, self.t_h),
@@ -239,10 +244,18 @@ class FleetSim:
 
     def _look(self) -> None:
         """Work out what telemetry shows at the start of a step: charge and mask."""
-        self.soc = self.world.twin_soc(slice(None), self.t_h)
-        self.soc -= self.world.state.gap
+        world, num = self.world, self.num_envs * self.config.num_cars
         hot = self.table.hot[self.step_index] if self.table.any_hot[self.step_index] else None
-        self.mask = duty_mask(self.world, self.soc, hot, self.t_h)
+        self.soc, self.mask = np.empty(num, np.float32), np.empty(num, np.bool_)
+
+        def look(lo: int, hi: int) -> None:
+            for start in range(lo, hi, DENSE_CARS):
+                cars = slice(start, min(start + DENSE_CARS, hi))
+                soc = world.twin_soc(cars, self.t_h, out=self.soc[cars])
+                soc -= world.state.gap[cars]
+                duty_mask(world, cars, soc, hot, self.t_h, out=self.mask[cars])
+
+        for_each(self.blocks, lambda b: look(b.lo, b.hi))
 
     def _serve(self, parts: list[Dispatch]) -> None:
         """Kernel 4: requests of the step to the cars that serve."""
@@ -293,7 +306,10 @@ class FleetSim:
         return total
 
     def _share_credit(self, parts: list[Dispatch]) -> None:
-        """Split what a row earned and lost with requests over its cars, by their serving time."""
+        """Split what a row earned and lost with requests over its cars, by their serving time.
+
+        Where none served, what completed was in flight before: all cars of the row share it.
+        """
         values = self.ledger.values
         shared = values[[TERM["avoided"], TERM["slo"], TERM["data"]]].sum(axis=0)
         served = [part.flows.serve_min * part.weight for part in parts]
@@ -301,10 +317,14 @@ class FleetSim:
             count_by(part.row, minutes, block.num_rows)
             for part, minutes, block in zip(parts, served, self.blocks, strict=True)
         ]
-        per_minute = shared / np.maximum(self._per_row(weights), TINY)
+        total = self._per_row(weights)
+        per_minute = np.where(total > 0, shared, 0.0) / np.maximum(total, TINY)
+        leftover = np.where(total > 0, 0.0, shared) / self.config.num_cars
         for block, part, minutes in zip(self.blocks, parts, served, strict=True):
             row = part.row + block.row_lo
             self.world.charge(part.cars, -per_minute[row] * minutes)
+            span = np.arange(block.lo, block.hi)
+            self.world.charge(span, -leftover[self.world.derived.row[span]])
 
     def _remember(self) -> None:
         """Keep what the viewer draws: eligible demand, cars on duty, work done [cars]."""
@@ -329,7 +349,6 @@ class FleetSim:
 
     def _row_inputs(self) -> RowInputs:
         table, step = self.table, self.step_index
-        cum_h = self.exo.cheap_cum_h[:, step + 1 :]
         return RowInputs(
             t_h=self.t_h,
             dt_h=self.config.dt_h,
@@ -337,7 +356,8 @@ class FleetSim:
             ref_price=table.ref_price[step],
             refill_price=table.refill_price[step],
             cheap=table.cheap[step],
-            cheap_cum=cum_h - cum_h[:, :1],
+            cheap_cum=self.exo.cheap_cum_h,
+            cheap_from=step + 1,
             ambient_c=table.ambient_c[step],
             pack_c=self._pack_c,
             carbon_kg_per_kwh=table.carbon_kg_per_kwh[step],

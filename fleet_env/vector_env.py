@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fleet_env.actions import action_space, read_duty_bits
 from fleet_env.config import EnvConfig
-from fleet_env.metrics import METRICS, REWARD_TERMS
+from fleet_env.metrics import COSTS, METRICS, REWARD_TERMS
 from fleet_env.observations import observation_space
 from fleet_env.scenarios import SPLIT_SIZE, check_split, scenario
 from fleet_env.sim import FleetSim
@@ -121,7 +121,7 @@ class FleetVectorEnv(VectorEnv[Obs, NDArray[np.int8], NDArray[Any]]):
         terminated = np.zeros(self.num_envs, np.bool_)
         if truncated.any():
             final_info = info
-            info = {key: value for key, value in info.items() if key != "episode"}
+            info = {key: value for key, value in info.items() if key != "episode_sums"}
             info["final_obs"] = _as_objects(obs, self.num_envs)
             info["_final_obs"] = truncated.copy()
             info["final_info"] = final_info
@@ -152,14 +152,14 @@ class FleetVectorEnv(VectorEnv[Obs, NDArray[np.int8], NDArray[Any]]):
         done = sim.step_index >= self.config.num_steps
         if done:
             self._started = False
-            info["episode"] = self._episode()
+            info["episode_sums"] = self._episode()
         truncated = np.full(self.num_envs, done)
         return sim.observe(), reward, truncated, info
 
     def _info(self) -> Info:
         ledger = self.sim.ledger.values.copy()
         info: Info = dict(zip(_LEDGER_KEYS, ledger, strict=True))
-        info.update((f"cost/{name}", cost) for name, cost in self.sim.ledger.costs.items())
+        info.update(zip(_COST_KEYS, self.sim.ledger.costs.values(), strict=True))
         car_usd = self.sim.world.car_usd
         if car_usd is not None:
             info["car_reward"] = car_usd.reshape(self.num_envs, -1).copy()
@@ -186,6 +186,7 @@ _LEDGER_KEYS = (
     *(f"reward/{term}" for term in REWARD_TERMS),
     *(f"metric/{name}" for name in METRICS),
 )
+_COST_KEYS = tuple(f"cost/{name}" for name in COSTS)
 
 
 def _configure(config: EnvConfig | None, card: str, overrides: dict[str, Any]) -> EnvConfig:

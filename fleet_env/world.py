@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,8 +36,9 @@ AWAY, UNPLUGGED, NO_LINK, SNOOZED, RESERVE, HOT, MEMORY = range(1, len(REFUSALS)
 class Derived:
     """Flat arrays that follow from constants and state and change at events only."""
 
-    row: IntArray  # int32, row of the batch
+    row: IntArray  # row of the batch
     garage: BoolArray  # stands in a closed garage now
+    air: IntArray  # whose air it breathes: (row of the batch, accelerator, closed garage)
     fits: BoolArray  # the accelerator holds at least one tier
     load_min: FloatArray  # flash to memory of a cold start [min]
     cold_min: FloatArray  # whole cold start, what is left to download included [min]
@@ -61,7 +61,8 @@ class RowInputs:
     ref_price: FloatArray
     refill_price: FloatArray
     cheap: BoolArray
-    cheap_cum: FloatArray  # (num_envs, n) cheap hours in the first n steps after this one
+    cheap_cum: FloatArray  # (num_envs, n) cheap hours before each step
+    cheap_from: int  # column of `cheap_cum` at the end of this step
     ambient_c: FloatArray
     pack_c: FloatArray  # pack temperature of the twins
     carbon_kg_per_kwh: FloatArray
@@ -88,28 +89,23 @@ class World:
         if self.car_usd is not None:
             self.car_usd[cars] -= cost_usd
 
-    def twin_soc(self, cars: IntArray | slice, t_h: FloatArray | float) -> FloatArray:
-        """Soc of the twins at a time: the closed form between events (docs/model.md 1)."""
-        return self.twin_socs(cars, (t_h,))[0]
+    def twin_soc(
+        self, cars: IntArray | slice, t_h: FloatArray | float, out: FloatArray | None = None
+    ) -> FloatArray:
+        """Soc of the twins at a time: the closed form between events (docs/model.md 1).
 
-    def twin_socs(
-        self, cars: IntArray | slice, times_h: Sequence[FloatArray | float]
-    ) -> list[FloatArray]:
-        """Soc of the twins at several times, see `twin_soc`."""
+        `t_h` broadcasts against the cars: shape (k, n) asks for k times of n cars.
+        """
         state, derived = self.state, self.derived
         ref_h, rate, ref, cap = (
             field[cars] if isinstance(cars, slice) else field.take(cars)
             for field in (state.ref_h, derived.twin_rate, state.twin_ref, derived.twin_cap)
         )
-        socs: list[FloatArray] = []
-        for t_h in times_h:
-            soc = t_h - ref_h
-            soc *= rate
-            soc += ref
-            np.minimum(soc, cap, out=soc)
-            np.maximum(soc, 0.0, out=soc)
-            socs.append(soc)
-        return socs
+        soc: FloatArray = np.subtract(t_h, ref_h, out=out)
+        soc *= rate
+        soc += ref
+        np.minimum(soc, cap, out=soc)
+        return np.maximum(soc, 0.0, out=soc)
 
     def refresh(self, cars: IntArray) -> None:
         """Bring the derived arrays of cars up to date after their events."""
@@ -129,7 +125,9 @@ class World:
         link = np.where(home, params.home_link.take(cars), params.work_link.take(cars))
         derived.cellular[cars] = link == LINK_CELLULAR
         derived.reason[cars] = self._reason(cars, place, plugged, link)
-        derived.garage[cars] = home & params.closed_garage.take(cars)
+        garage = home & params.closed_garage.take(cars)
+        derived.air[cars] += garage.view(np.int8) - derived.garage.take(cars).view(np.int8)
+        derived.garage[cars] = garage
         derived.live[cars] = plugged & (state.gap.take(cars) != 0)
 
     def refresh_cold(self, cars: IntArray | slice) -> None:
@@ -140,13 +138,6 @@ class World:
             self.derived.load_min[cars],
             self.config.serving.wake_min,
         )
-
-    def air(self, cars: IntArray | slice) -> IntArray:
-        """Row of (row of the batch, accelerator, closed garage): whose air a car breathes."""
-        row = self.derived.row[cars] * len(self.setup.accelerators) + self.params.accelerator[cars]
-        row *= 2
-        row += self.derived.garage[cars]
-        return row
 
     @property
     def places_models(self) -> bool:
@@ -186,9 +177,9 @@ class World:
         """First reason against compute that holds for the whole stay (docs/model.md 2.1)."""
         reason = np.where(self.derived.fits[cars], ALLOWED, MEMORY).astype(np.uint8)
         stranded = (self.state.weights_gb[cars] > 0) & (place != HOME)  # weights come at home only
-        reason[(link == LINK_NONE) | stranded] = NO_LINK
-        reason[~(plugged | self.params.unplugged_ok[cars])] = UNPLUGGED
-        reason[place >= OTHER] = AWAY
+        np.putmask(reason, (link == LINK_NONE) | stranded, NO_LINK)
+        np.putmask(reason, ~(plugged | self.params.unplugged_ok[cars]), UNPLUGGED)
+        np.putmask(reason, place >= OTHER, AWAY)
         return reason
 
 
@@ -209,8 +200,9 @@ def build_world(
     load_min = _load_min(setup, config)[first]
     state.resident[:] = setup.group_resident[first][params.accelerator]
     derived = Derived(
-        row=np.repeat(np.arange(num_envs, dtype=np.int32), config.num_cars),
+        row=np.repeat(np.arange(num_envs), config.num_cars),
         garage=np.zeros(num, np.bool_),
+        air=np.zeros(num, np.intp),
         fits=setup.fits[params.accelerator],
         load_min=load_min[params.accelerator],
         cold_min=np.zeros(num, np.float32),
@@ -222,6 +214,7 @@ def build_world(
         twin_cap=np.zeros(num, np.float32),
         live=np.zeros(num, np.bool_),
     )
+    derived.air[:] = (derived.row * len(setup.accelerators) + params.accelerator) * 2
     group_of = np.zeros((len(setup.accelerators), NUM_RESIDENT), np.uint8)
     group_of[setup.group_accelerator, setup.group_resident] = np.arange(setup.num_groups)
     car_usd = np.zeros(num, np.float64) if car_reward else None

@@ -1,1 +1,1 @@
-"""Dispatch rules that people would try first; all see the same observation (scheduling.md 4)."""
+"""Dispatch rules that people would try first; all see the same observation ."""

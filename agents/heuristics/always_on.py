@@ -1,4 +1,4 @@
-"""Every car that may compute does (B1, cars-only end)."""
+"""Every car that may compute does (the cars-only end)."""
 
 from __future__ import annotations
 

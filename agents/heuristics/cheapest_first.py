@@ -15,7 +15,7 @@ from agents.heuristics.ranking import take_by_tier
 
 @dataclass(frozen=True, kw_only=True)
 class CheapestFirst(MeritSettings, Stateless):
-    """As many cars as demand needs, highest margin first; nobody at a loss (B23 with deferral)."""
+    """As many cars as demand needs, highest margin first; nobody at a loss (deferral allowed)."""
 
     name: ClassVar[str] = "cheapest_first"
 

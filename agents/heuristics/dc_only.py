@@ -1,4 +1,4 @@
-"""All work to the data centre: the zero of every score (B1)."""
+"""All work to the data centre: the zero of every score."""
 
 from __future__ import annotations
 

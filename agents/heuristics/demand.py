@@ -19,7 +19,7 @@ _WINDOWS_H = (1, 4, 12)  # deadlines of batch work; domain 5
 class DemandSettings:
     """Settings of every rule that wakes as many cars as there is work."""
 
-    over_provision: float = 1.10  # cars per car of work; headroom 7 tried 1.1-1.35
+    over_provision: float = 1.10  # cars per car of work; tuned on train days
     last_weight: float = 0.5  # of what arrived in the last step against the forecast; est
     batch_haste: float = 4.0  # ends batch in 1/haste of its time; of 1, 2, 4, 8 on train
 
@@ -69,7 +69,7 @@ def batch_rate(obs: Obs, settings: DemandSettings) -> FloatArray:
 
         rate = haste * max_w due_w / hours_w   if this step is among the hours of w, else 0
 
-    (B21 with a known price series: wait for the cheap slots as long as the deadline allows.)
+    (As in carbon-aware shifting: wait for the cheap slots as long as the deadline allows.)
     """
     limit = fleet_field(obs, "refill_price") + np.float32(_PRICE_SLACK_USD)
     series = obs["fleet"][:, PRICE_00H : PRICE_00H + max(_WINDOWS_H)]

@@ -30,7 +30,7 @@ class Koopman(Stateless):
     The link at home is taken for Wi-Fi: the observation does not tell it from cellular.
     """
 
-    from_h: float = 22.0  # local clock; DESIGN section 4, card `koopman`
+    from_h: float = 22.0  # local clock; the expert's night
     until_h: float = 6.0  # local clock; may lie after midnight
 
     name: ClassVar[str] = "koopman"

@@ -1,4 +1,4 @@
-"""The cars that say they stay longest (B8)."""
+"""The cars that say they stay longest."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from agents.heuristics.ranking import take_by_tier
 class LongestStay(DemandSettings, Stateless):
     """As many cars as demand needs, longest stated stay first; blind to prices of energy."""
 
-    min_stay_h: float = 1.0  # a quarter of the owners leave over 1 h early; DESIGN section 2
+    min_stay_h: float = 1.0  # a quarter of the owners leave over 1 h early (ACN-Data)
 
     name: ClassVar[str] = "longest_stay"
 

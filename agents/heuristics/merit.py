@@ -24,7 +24,7 @@ _COMPRESSOR_FROM_C = 30.0  # outdoor temperature; domain 2b
 _COMPRESSOR_KW = (0.300 - 0.031) / 0.93
 _PRICE_SLACK_USD = 1e-5  # float32 copies of one tariff price count as equal
 _NO_CHARGER_KW = 1e-3  # avoids 0 / 0; such a car never finishes charging
-_MIN_STAY_H = 0.25  # one decision step; domain 8 has no shorter stay
+_MIN_STAY_H = 0.25  # one decision step
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +32,7 @@ class MeritSettings(DemandSettings):
     """Settings of every rule that compares what cars earn and cost."""
 
     min_margin_usd_per_h: float = 0.0  # a car must promise more than this to be woken
-    defer_margin_h: float = 3.0  # cheap hours spare before the pack is drawn; headroom 7
+    defer_margin_h: float = 3.0  # cheap hours spare before the pack is drawn; design
     pack_wear_usd_per_kwh: float = 0.02  # marginal wear of a kWh through the pack; domain 2c
     overdue_stay_h: float = 1.0  # expected rest of a stay past its stated end; est
     start_spread_h: float = 4.0  # on-duty hours over which a start is paid off, at most; est

@@ -1,4 +1,4 @@
-"""The owner gates of volunteer computing on phones (B9, defaults of BOINC)."""
+"""The owner gates of volunteer computing on phones (phone defaults of BOINC)."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class PluggedFullFirst:
     because the world ended its stay; it stays off for `rest_steps` steps from then on.
     """
 
-    full_soc: float = 0.90  # B9: 90 % or the owner's minimum
-    rest_steps: int = 1  # B9: 5 min after any stop, rounded up to steps of 15 min
+    full_soc: float = 0.90  # BOINC: 90 % or the owner's minimum
+    rest_steps: int = 1  # BOINC: 5 min after any stop, rounded up to steps of 15 min
 
     name: ClassVar[str] = "plugged_full_first"
     _kept: list[_Memory] = field(default_factory=list, init=False, repr=False, compare=False)

@@ -1,4 +1,4 @@
-"""Each feasible car with the same probability (B2)."""
+"""Each feasible car with the same probability."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class RandomShare(Stateless):
     `rng`, one per car in row order, feasible or not.
     """
 
-    share: float = 0.5  # of the feasible cars; B2 says uniform
+    share: float = 0.5  # of the feasible cars
 
     name: ClassVar[str] = "random"
 

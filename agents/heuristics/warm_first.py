@@ -1,4 +1,4 @@
-"""Cars that serve at once before cars that must wake or download (B7, the score of BOINC)."""
+"""Cars that serve at once before cars that must wake or download (the score of BOINC)."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from agents.heuristics.merit import MeritSettings, margin_usd_per_h
 from agents.heuristics.ranking import take_by_tier
 from fleet_env.types import FloatArray
 
-_IN_MEMORY = 10.0  # score of a car that already serves; B7
-_ON_FLASH = 5.0  # score of a car that has the weights; B7
+_IN_MEMORY = 10.0  # score of a car that already serves; BOINC
+_ON_FLASH = 5.0  # score of a car that has the weights; BOINC
 
 
 @dataclass(frozen=True, kw_only=True)

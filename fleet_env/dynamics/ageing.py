@@ -19,7 +19,7 @@ LIFE_SOC = 0.6  # mean soc; est (plug-in at 0.50, charge limits 0.80-1.00; domai
 LIFE_PACK_C = 16.8  # mean of the five mean ambients of domain 2b
 LIFE_EFC_PER_DAY = 40.0 / DAYS_PER_YEAR  # domain 2c
 LIFE_DEPTH = 0.35  # 24 kWh a session (domain 3) of a mean pack of 69 kWh (domain 8)
-LIFE_C_RATE_PER_H = 0.1  # 7.7 kW at the wall (domain 8) into the same pack
+LIFE_C_RATE_PER_H = 0.1  # 7.7 kW at the wall (domain 2a) into the same pack
 MIN_AGE_DAYS = 30.0  # younger packs count as this old: at age 0 the slope has no bound; est
 
 # Range of the cycle tests behind law B: outside of it BLAST-Lite warns of its fit, so T is clamped.

@@ -17,6 +17,7 @@ class DutyFlows:
     on: BoolArray  # on duty at the start of the step
     cold: BoolArray  # wakes from sleep in this step
     stopped: BoolArray  # switched off at the start of the step while it served
+    here_min: FloatArray  # until its departure
     on_min: FloatArray  # on duty and present
     awake_min: FloatArray  # billed at awake power or more, the tail included
     serve_from: FloatArray  # minute at which it starts to serve
@@ -74,9 +75,11 @@ def play_duty(
     step_min, full_tail_min : float
         Length of the step and of the tail after a switch-off [min].
     """
-    stopped = was_on & ~on
-    tail_min[stopped] = full_tail_min
-    cold = on & ~was_on & (tail_min <= 0)
+    off = ~on
+    stopped = was_on & off
+    np.putmask(tail_min, stopped, full_tail_min)
+    cold = np.greater(on, was_on)  # on and not before
+    cold &= tail_min <= 0
     np.copyto(ready_min, cold_min, where=cold)
     here_min = np.minimum(np.maximum(leave_min, 0.0), step_min)
     until_min = np.minimum(here_min, np.maximum(snooze_min, 0.0))
@@ -85,13 +88,24 @@ def play_duty(
     serve_min = on_min - serve_from
     served = serve_min > 0
     cut = served & (on_min < step_min)
-    tail_awake = np.minimum(tail_min, until_min) * ~on
+    tail_awake = np.minimum(tail_min, until_min)
+    tail_awake *= off
     stopped &= ready_min <= 0
     ready_min -= serve_from
     tail_min -= tail_awake
-    tail_min *= ~on & (until_min >= step_min)  # a call-back or a departure ends the tail
+    tail_min *= off & (until_min >= step_min)  # a call-back or a departure ends the tail
     ready_min *= on | (tail_min > 0)  # what was loading goes on if duty comes back in the tail
-    return DutyFlows(on, cold, stopped, on_min, on_min + tail_awake, serve_from, serve_min, cut)
+    return DutyFlows(
+        on=on,
+        cold=cold,
+        stopped=stopped,
+        here_min=here_min,
+        on_min=on_min,
+        awake_min=on_min + tail_awake,
+        serve_from=serve_from,
+        serve_min=serve_min,
+        cut=cut,
+    )
 
 
 def fetch_weights(
@@ -132,34 +146,38 @@ def serving_profile(
     FloatArray, shape (num_cells, num_minutes), float64
         Sums run in the order of the cars, so they do not depend on the batch.
     """
-    full: BoolArray = (serve_from <= 0) & (serve_to >= num_minutes)
+    served_min = serve_to - serve_from
+    full: BoolArray = served_min >= num_minutes
     counts: FloatArray = count_by(cell, weight * full, num_cells)
-    profile: FloatArray = np.repeat(counts[:, None], num_minutes, axis=1)
-    partial = np.flatnonzero(~full & (serve_to > serve_from))
-    if partial.size:
-        profile += _ramps(
-            cell[partial], weight[partial], serve_from[partial], num_cells, num_minutes
-        )
-        profile -= _ramps(cell[partial], weight[partial], serve_to[partial], num_cells, num_minutes)
-        np.maximum(profile, 0.0, out=profile)
-    return profile
+    partial = ((served_min > 0) > full).nonzero()[0]
+    if not partial.size:
+        return counts[:, None].repeat(num_minutes, axis=1)
+    turns = np.array((serve_from.take(partial), serve_to.take(partial)))
+    profile = _ramps(cell.take(partial), weight.take(partial), turns, num_cells, num_minutes)
+    profile += counts[:, None]
+    return np.maximum(profile, 0.0, out=profile)
 
 
 def _ramps(
-    cell: IntArray, weight: FloatArray, at_min: FloatArray, num_cells: int, num_minutes: int
+    cell: IntArray, weight: FloatArray, turns: FloatArray, num_cells: int, num_minutes: int
 ) -> FloatArray:
+    """Sum what rises at the first times and falls at the second ones, `turns` (2, n)."""
     width = num_minutes + 2
-    minute = at_min.astype(np.intp)
-    rest = (at_min - minute) * weight
-    slot = cell * width + minute
-    size = num_cells * width
-    steps = count_by(slot, weight - rest, size)
-    steps += count_by(slot + 1, rest, size)
-    ramps: FloatArray = np.cumsum(steps.reshape(num_cells, width), axis=1)[:, :num_minutes]
+    minute = np.floor(turns)
+    turns -= minute
+    steps = np.empty((2, *turns.shape), turns.dtype)  # (this minute, the next), (rise, fall)
+    np.multiply(turns, weight, out=steps[1])
+    np.subtract(weight, steps[1], out=steps[0])
+    np.negative(steps[:, 1], out=steps[:, 1])
+    slot = np.empty(steps.shape, np.intp)
+    np.add(minute, cell * width, out=slot[0], casting="unsafe")
+    np.add(slot[0], 1, out=slot[1])
+    total = count_by(slot.ravel(), steps.ravel(), num_cells * width).reshape(num_cells, width)
+    ramps: FloatArray = np.add.accumulate(total, axis=1)[:, :num_minutes]
     return ramps
 
 
 def count_by(cell: IntArray, weight: FloatArray, num_cells: int) -> FloatArray:
     """Sum weights by cell in float64, in the order given, shape (num_cells,)."""
-    counts: FloatArray = np.bincount(cell, weights=weight, minlength=num_cells).astype(np.float64)
-    return counts
+    counts = np.bincount(cell, weights=weight, minlength=num_cells)
+    return counts.astype(np.float64, copy=False)  # without cars bincount returns integers

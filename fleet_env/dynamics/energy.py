@@ -6,6 +6,7 @@ Sign convention: power and energy into the car are positive. "DC" is at the pack
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -44,12 +45,20 @@ def wall_kw(p_dc_kw: FloatArray) -> FloatArray:
     that delivers nothing is off.
     """
     p_dc_kw = np.asarray(p_dc_kw)
+    points_kw, efficiency, loss_kw = _charger()
+    wall: FloatArray = p_dc_kw / np.interp(p_dc_kw, points_kw, efficiency)
+    low = p_dc_kw < points_kw[0]
+    if low.any():
+        wall = np.where(low, (p_dc_kw + loss_kw) * (p_dc_kw > 0.0), wall)
+    return wall.astype(p_dc_kw.dtype, copy=False)
+
+
+@cache
+def _charger() -> tuple[FloatArray, FloatArray, float]:
+    """Points of the efficiency curve, DC power [kW] and efficiency, and the loss below them."""
     table = read_table("obc_efficiency.csv")
     points_kw, efficiency = table["dc_kw"], table["efficiency"]
-    wall = p_dc_kw / np.interp(p_dc_kw, points_kw, efficiency)
-    loss_kw = points_kw[0] / efficiency[0] - points_kw[0]
-    wall = np.where(p_dc_kw < points_kw[0], p_dc_kw + loss_kw, wall)
-    return np.where(p_dc_kw > 0.0, wall, 0.0).astype(p_dc_kw.dtype)
+    return points_kw, efficiency, float(points_kw[0] / efficiency[0] - points_kw[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +112,13 @@ def bus_power_kw(
     chip_w = idle_w + util * (busy_w - idle_w)
     load_w = chip_w + overhead_w
     if cooling:
-        cop = np.maximum(COP_MIN, COP_AT_30_C - COP_PER_K * (inlet_c - COMPRESSOR_FROM_C))
-        compressor_w = np.maximum(COMPRESSOR_MIN_W, load_w / cop)
         fan_w = COOLING_BASE_W + COOLING_PER_CHIP_W * chip_w
-        load_w = load_w + np.where(np.less(inlet_c, COMPRESSOR_FROM_C), fan_w, compressor_w)
+        mild = np.less(inlet_c, COMPRESSOR_FROM_C)
+        compressor_w: FloatArray | float = 0.0
+        if not mild.all():
+            cop = np.maximum(COP_MIN, COP_AT_30_C - COP_PER_K * (inlet_c - COMPRESSOR_FROM_C))
+            compressor_w = np.maximum(COMPRESSOR_MIN_W, load_w / cop)
+        load_w = load_w + np.where(mild, fan_w, compressor_w)
     power: FloatArray = load_w / (eta_dcdc * W_PER_KW)
     return power
 
@@ -203,8 +215,11 @@ def choose_mode(
     """
     if source == "grid":
         return np.full(step.gap.shape, GRID, dtype=np.uint8)
-    to_full_kwh = np.maximum(outlook.charge_limit - (outlook.soc + step.gap), 0.0) * step.pack_kwh
-    refill_kwh = to_full_kwh + step.owed_kwh + step.compute_kwh
+    refill_kwh = outlook.charge_limit - (outlook.soc + step.gap)
+    np.maximum(refill_kwh, 0.0, out=refill_kwh)
+    refill_kwh += step.gap  # what the pack lacks of its limit, and what is owed
+    refill_kwh *= step.pack_kwh
+    refill_kwh += step.compute_kwh
     draw = (outlook.cheap_left_h - margin_h) * step.dc_kw >= refill_kwh
     draw &= outlook.soc - step.compute_kwh / step.pack_kwh > outlook.reserve_soc
     draw &= ~outlook.cheap
@@ -242,11 +257,12 @@ def meter(step: PlugStep, mode: IntArray) -> Metered:
     # The closed form of the twin may round above power x time: what it stores always fits.
     room_kwh = np.maximum(step.dc_kw * step.plug_h, step.need_kwh)
     from_grid = mode == GRID
-    if from_grid.all():
+    num_from_grid = np.count_nonzero(from_grid)
+    if num_from_grid == from_grid.size:
         flows = _feed_from_grid(step, wish_kwh, room_kwh)
     else:
         flows = _feed_in_bursts(step, wish_kwh, room_kwh, mode == FILL)
-        if from_grid.any():
+        if num_from_grid:
             other = _feed_from_grid(step, wish_kwh, room_kwh)
             flows = _choose(from_grid, other, flows)
     battery_kwh, meter_kwh, throughput_kwh = flows

@@ -81,7 +81,7 @@ def twin_soc(
     pick = slice(None) if idx is None else idx
     place, plugged, ref = state.place[pick], state.plugged[pick], state.twin_ref[pick]
     evse = np.where(place == HOME, params.home_evse[pick], params.work_evse[pick])
-    kw = np.where(plugged, tables.evse_dc_kw[evse], np.float32(-tables.standby_kw))
+    kw = np.where(plugged, tables.evse_dc_kw.take(evse), np.float32(-tables.standby_kw))
     kw *= place != DRIVING
     kw /= params.pack_kwh[pick]
     kw *= t_h - state.ref_h[pick]

@@ -4,7 +4,7 @@ The number of servers is a real number: cars come and go within a minute and are
 is continued between the integers by starting its recursion at the fractional part f with ``B(f, a)
 = (a / (1 + a))**f``, which is exact at f = 0 and 1 and, unlike a straight line, keeps the limits a
 -> 0 and c -> 0. The exact formula runs below 100 servers, Halfin-Whitt from 1,000, and a mean of
-the two weighted in log(servers) between them (biases: scheduling.md 5.3).
+the two weighted in log(servers) between them (biases: docs/parameters.md).
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from fleet_env.types import FloatArray, IntArray
 
-EXACT_BELOW = 100.0  # servers; scheduling.md 5.3
-LIMIT_FROM = 1000.0  # servers; scheduling.md 5.3
+EXACT_BELOW = 100.0  # servers; design
+LIMIT_FROM = 1000.0  # servers; design
 TINY = 1e-30
 
 # cells of the table along u = 1 / sqrt(1 + servers) in (0, 1], and along idle * sqrt(1 + servers)

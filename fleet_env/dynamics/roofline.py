@@ -2,7 +2,7 @@
 
 A decode step reads all weights and the batch's KV cache once, and multiplies every weight once per
 request; the slower of the two sets its time. The mean context of a request under way is its input
-plus half its output. Source: domain.md 1c; all its table rows are reproduced within 3 %.
+plus half its output. Source: domain 1c; all its table rows are reproduced within 3 %.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class Mix:
         return self.input_tokens + self.output_tokens
 
 
-DEFAULT_MIX = Mix(1155.0, 211.0)  # Azure 2023 conversation; domain.md 5
+DEFAULT_MIX = Mix(1155.0, 211.0)  # Azure 2023 conversation; domain 5
 
 
 def accelerator(name: str) -> Accelerator:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -24,12 +25,18 @@ def _pair(constant: Callable[[Law], float]) -> tuple[float, float]:
 
 
 # Each law in the form log k / p, its cycle stress divided by cyc_k0 so that all terms are near 1.
-_CAL_LOG = _pair(lambda law: np.log(law.cal_k0) / law.cal_p)
-_CYC_LOG = _pair(lambda law: np.log(law.cyc_k0) / law.cyc_p)
-_CYC_HEAT_K = _pair(lambda law: law.cyc_t_k / law.cyc_p)
-_CYC_INV_P = _pair(lambda law: 1.0 / law.cyc_p)
-_CYC_PER_DEPTH = _pair(lambda law: law.cyc_depth / law.cyc_k0)
-_CYC_PER_EFC = _pair(lambda law: 2.0 * law.cyc_c_rate / law.cyc_k0)  # C-rate = 2 EFC / hours
+# Rows: log k of the calendar and of the cycle law, heat [K] and exponent of the cycle law, stress
+# per depth and per EFC and hour (C-rate = 2 EFC / hours).
+_CONSTANTS = np.array(
+    [
+        _pair(lambda law: np.log(law.cal_k0) / law.cal_p),
+        _pair(lambda law: np.log(law.cyc_k0) / law.cyc_p),
+        _pair(lambda law: law.cyc_t_k / law.cyc_p),
+        _pair(lambda law: 1.0 / law.cyc_p),
+        _pair(lambda law: law.cyc_depth / law.cyc_k0),
+        _pair(lambda law: 2.0 * law.cyc_c_rate / law.cyc_k0),
+    ]
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +95,14 @@ def extra_fade(
     FloatArray, shape (n,)
         Extra share of capacity lost, signed; dtype of the inputs.
     """
-    lfp = np.equal(packs.chemistry, LFP).astype(pack_c.dtype)
-    twin_t = pack_c + KELVIN_AT_0_C
-    car_t = twin_t + excess_k
-    fade = _extra_calendar(packs, car.soc, twin.soc, lfp, twin_t, excess_k)
+    law = _law_constants(packs.chemistry, packs.pack_kwh.dtype)
+    cal_log, cyc_laws = law[0], law[1:]
+    kelvin = np.empty((2, *excess_k.shape), excess_k.dtype)  # twin, car
+    np.add(pack_c, KELVIN_AT_0_C, out=kelvin[0])
+    np.add(kelvin[0], excess_k, out=kelvin[1])
+    fade = _extra_calendar(packs, car.soc, twin.soc, cal_log, kelvin, excess_k)
     fade *= days
-    fade += _extra_cycle(packs, car, twin, lfp, twin_t, car_t, np.maximum(hours, SHORTEST_H))
+    fade += _extra_cycle(packs, car, twin, cyc_laws, kelvin, np.maximum(hours, SHORTEST_H))
     return fade
 
 
@@ -126,19 +135,19 @@ def _extra_calendar(
     packs: Packs,
     car_soc: FloatArray,
     twin_soc: FloatArray,
-    lfp: FloatArray,
-    twin_t: FloatArray,
+    cal_log: FloatArray,
+    kelvin: FloatArray,
     excess_k: FloatArray,
 ) -> FloatArray:
     """Calendar fade per day, car minus twin; `log k / p = a - e(soc) / T`."""
-    first = np.multiply(packs.chemistry, SOC_CELLS + 2, dtype=np.int32)
-    exponent = _calendar_exponent(twin_soc, first)
-    delta = exponent - _calendar_exponent(car_soc, first)
-    exponent /= twin_t
+    first = np.multiply(packs.chemistry, SOC_CELLS + 2, dtype=np.intp)
+    exponent, car_exponent = _calendar_exponent(np.array((twin_soc, car_soc)), first)
+    delta = exponent - car_exponent
+    exponent /= kelvin[0]
     delta += exponent * excess_k
-    delta /= twin_t + excess_k
-    fade = np.exp(_per_car(_CAL_LOG, lfp) - exponent)
-    fade *= np.exp(delta) - 1.0
+    delta /= kelvin[1]
+    fade: FloatArray = np.exp(np.subtract(cal_log, exponent, out=exponent))
+    fade *= _exp_minus_1(delta)
     fade *= packs.cal_gain
     return fade
 
@@ -147,54 +156,64 @@ def _extra_cycle(
     packs: Packs,
     car: Strain,
     twin: Strain,
-    lfp: FloatArray,
-    twin_t: FloatArray,
-    car_t: FloatArray,
+    law: FloatArray,
+    kelvin: FloatArray,
     hours: FloatArray,
 ) -> FloatArray:
     """Cycle fade of the step, car minus twin; `log k / p = (log k0 + log s + t / T) / p`."""
-    half_per_kwh = 0.5 / packs.pack_kwh
-    efc, twin_efc = car.throughput_kwh * half_per_kwh, twin.throughput_kwh * half_per_kwh
-    per_depth = _per_car(_CYC_PER_DEPTH, lfp)
-    per_efc = _per_car(_CYC_PER_EFC, lfp) / hours
-    stress = 1.0 + per_depth * car.depth + per_efc * efc
-    twin_stress = 1.0 + per_depth * twin.depth + per_efc * twin_efc
-    heat_k, inv_p = _per_car(_CYC_HEAT_K, lfp), _per_car(_CYC_INV_P, lfp)
-    low, high = CYCLE_MIN_C + KELVIN_AT_0_C, CYCLE_MAX_C + KELVIN_AT_0_C
-    twin_heat = heat_k / np.clip(twin_t, low, high)
-    delta = heat_k / np.clip(car_t, low, high)
-    delta -= twin_heat
-    delta += inv_p * np.log(stress / twin_stress)
-    log_rate = inv_p * np.log(twin_stress)
-    log_rate += twin_heat
-    log_rate += _per_car(_CYC_LOG, lfp)
-    fade = np.exp(delta) - 1.0
-    fade *= efc
-    fade += efc - twin_efc
-    fade *= np.exp(log_rate)
+    log_k0, heat_k, inv_p, per_depth, per_efc = law
+    efc = np.array((twin.throughput_kwh, car.throughput_kwh))  # row 0 the twin, 1 the car
+    efc *= 0.5 / packs.pack_kwh
+    stress = np.array((twin.depth, car.depth))
+    stress *= per_depth
+    stress += efc * np.divide(per_efc, hours, out=per_efc)
+    stress += 1.0
+    log_rate = np.log(stress, out=stress)
+    log_rate *= inv_p
+    heat = np.maximum(kelvin, CYCLE_MIN_C + KELVIN_AT_0_C, out=kelvin)
+    np.minimum(heat, CYCLE_MAX_C + KELVIN_AT_0_C, out=heat)
+    log_rate += np.divide(heat_k, heat, out=heat)
+    fade = _exp_minus_1(log_rate[1] - log_rate[0])
+    fade *= efc[1]
+    fade += efc[1] - efc[0]
+    log_k0 += log_rate[0]
+    fade *= np.exp(log_k0, out=log_k0)
     fade *= packs.cyc_gain
     return fade
 
 
-def _per_car(pair: tuple[float, float], lfp: FloatArray) -> FloatArray:
-    """Spread a constant of the laws over the cars; `lfp` is 1 or 0 (cheaper than a gather)."""
-    nca, rise = pair
-    constant: FloatArray = lfp * rise
-    constant += nca
-    return constant
+def _exp_minus_1(x: FloatArray) -> FloatArray:
+    """`exp(x) - 1` in place; plain, for it need not hold to the last bit near 0."""
+    np.exp(x, out=x)
+    x -= 1.0
+    return x
+
+
+def _law_constants(chemistry: IntArray, dtype: np.dtype[Any]) -> FloatArray:
+    """Spread the constants of the laws over the cars, (6, n); cheaper than a gather."""
+    nca, rise = _columns(dtype)
+    constants: FloatArray = rise * np.equal(chemistry, LFP)
+    constants += nca
+    return constants
+
+
+@cache
+def _columns(dtype: np.dtype[Any]) -> tuple[FloatArray, FloatArray]:
+    nca, rise = _CONSTANTS.astype(dtype).T[:, :, None]
+    return nca, rise
 
 
 def _calendar_exponent(soc: FloatArray, first: IntArray) -> FloatArray:
     """`e(soc)` [K] of the calendar law by linear interpolation; `first` is the law's first cell."""
     start, step = _exponent_table(soc.dtype)
-    x = soc * float(SOC_CELLS)
-    cell = np.floor(x)
-    x -= cell
-    index = cell.astype(np.int32)
+    soc *= float(SOC_CELLS)
+    cell = np.floor(soc)
+    soc -= cell
+    index = cell.astype(np.intp)
     index += first
-    x *= step.take(index, mode="clip")
-    x += start.take(index, mode="clip")
-    return x
+    soc *= step.take(index, mode="clip")
+    soc += start.take(index, mode="clip")
+    return soc
 
 
 @cache

@@ -12,6 +12,7 @@ from fleet_env.types import CLASSES, FloatArray, KeyArray
 from fleet_env.units import S_PER_MIN
 
 NUM_CLASSES = len(CLASSES)
+UNIFORM_CELLS = 256  # of one of the four uniforms of the noise, in the table for small means
 FEW = 4.0  # mean count from which the square-root noise is unbiased to 1e-5
 NOISE_MIN = 10  # interval of the slow noise [min]; windows of ServeGen, as DemandConfig says
 
@@ -77,10 +78,13 @@ def poisson_fluid(mean: FloatArray, z: FloatArray) -> FloatArray:
 @cache
 def _few_correction() -> tuple[FloatArray, FloatArray]:
     """Means below `FEW`, and what the count is multiplied by there to have that mean."""
-    z, weight = np.polynomial.hermite_e.hermegauss(200)
+    side = np.ones(UNIFORM_CELLS) / UNIFORM_CELLS  # the law of `draws.normal_rough`, on a grid
+    weight = np.convolve(np.convolve(side, side), np.convolve(side, side))
+    z = np.arange(weight.size) * (np.sqrt(3.0) / UNIFORM_CELLS)
+    z -= z.mean()
     mean = np.concatenate([[0.0], np.geomspace(1e-4, FEW, 400)])
     counts = np.maximum((np.sqrt(mean)[:, None] + z / 2.0) ** 2 - 0.25, 0.0)
-    factor = mean / (counts @ (weight / weight.sum()))
+    factor = mean / (counts @ weight)
     factor[-1] = 1.0  # from here on the formula stands alone
     return mean, factor
 

@@ -16,7 +16,7 @@ from fleet_env.types import FloatArray
 from fleet_env.units import MIN_PER_H
 
 _SERVEGEN_MIN = 10  # window of both shipped tables
-_SERVEGEN_START_WEEKDAY = 1  # Tuesday, inferred; README of the raw data, note 3
+_SERVEGEN_START_WEEKDAY = 1  # Tuesday, inferred; fits the low and high days of the trace
 _SERVEGEN_NON_WORKING = (3, 4, 5, 11, 12)  # days of the trace; same note
 _SERVEGEN_SPLIT_DAY = 7
 _OUTAGE_SHARE = 0.02  # of the median rate; the 37 outage windows of m-small hold exactly 0

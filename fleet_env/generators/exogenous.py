@@ -18,7 +18,14 @@ from fleet_env.generators.clock import (
     scenario_days,
 )
 from fleet_env.generators.demand import DemandTrace
-from fleet_env.generators.grid import draw_grid, find_cheap_hours, price_levels, reference_price
+from fleet_env.generators.grid import (
+    draw_grid,
+    find_cheap_hours,
+    load_profiles,
+    load_series,
+    price_levels,
+    reference_price,
+)
 from fleet_env.types import BoolArray, FloatArray, IntArray, KeyArray
 
 
@@ -88,6 +95,23 @@ class Exogenous:
         if num_steps * self.step_min > MIN_PER_DAY:
             return self.trace.forecast(self.start_minute, step, num_steps, self.step_min)
         return self.rate_forecast[:, :, step : step + num_steps]
+
+
+def check_outside(config: EnvConfig) -> None:
+    """Load once what the scenarios of a card need from outside, so that a bad name fails early.
+
+    Raises
+    ------
+    ValueError
+        If the time zone, the tariff or the region is unknown, or a file is malformed.
+    """
+    for year in set(YEAR_OF_SPLIT.values()):
+        load_zone(config.time_zone, year)
+    price_levels(config.energy)
+    if config.energy.files:
+        load_series(config.energy.files, config.energy.region)
+    else:
+        load_profiles(config.energy.region)
 
 
 def draw_exogenous(config: EnvConfig, split: str, key: KeyArray, trace: DemandTrace) -> Exogenous:

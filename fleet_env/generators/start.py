@@ -54,7 +54,7 @@ class StartLibrary:
     place: IntArray
     plugged: BoolArray
     next_place: IntArray
-    floats: FloatArray  # (8 fields, 7 * num_donors): one gather per field
+    floats: FloatArray  # (7 * num_donors, 8 fields): a donor's fields share a cache line
     charge_limit: FloatArray  # (num_donors,)
     plugged_home: FloatArray  # (NUM_STRATA,) mean share of the last week plugged at home
     plugged_work: FloatArray  # (NUM_STRATA,) the same at work
@@ -102,9 +102,10 @@ def start_state(
     donor *= DONORS
     donor += (u[0] * DONORS).astype(np.int32)
     num_donors = np.int32(NUM_STRATA * DONORS)
-    row = np.repeat(weekday_row.astype(np.int32) * num_donors, config.num_cars)
+    row = np.repeat(weekday_row.astype(np.intp) * num_donors, config.num_cars)
     row += donor
-    tape = {name: field[row] for name, field in zip(_FLOATS, library.floats, strict=True)}
+    floats = np.ascontiguousarray(library.floats.take(row, axis=0).T)
+    tape = dict(zip(_FLOATS, floats, strict=True))
     # a donor that was full stays full under another owner's charge limit
     tape["twin_ref"] *= params.charge_limit / library.charge_limit[donor]
     np.minimum(tape["trip_kwh"], mobility.MAX_TRIP_SHARE * params.pack_kwh, out=tape["trip_kwh"])
@@ -237,7 +238,7 @@ def _library(key: _Key) -> StartLibrary:
         place=np.concatenate(place),
         plugged=np.concatenate(plugged),
         next_place=np.concatenate(next_place),
-        floats=np.concatenate(floats, axis=1),
+        floats=np.ascontiguousarray(np.concatenate(floats, axis=1).T),
         charge_limit=params.charge_limit,
         plugged_home=_stratum_mean(home),
         plugged_work=_stratum_mean(work),

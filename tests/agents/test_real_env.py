@@ -22,7 +22,7 @@ def _play(name: str, env: FleetVectorEnv, seed: int) -> Any:
         assert (action <= obs["mask"]).all()
         obs, _, _, truncated, info = env.step(action)
     assert truncated.all()
-    return info["final_info"]["episode"]["return"]
+    return info["final_info"]["episode_sums"]["return"]
 
 
 @pytest.fixture(scope="module")

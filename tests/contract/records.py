@@ -1,7 +1,7 @@
-"""Days of random fleets under random play, recorded with all that the simulation knew: for the invariants.
+"""Days of random fleets under random play, with all that the simulation knew: for the invariants.
 
-A case number names the card, the scenario and the actions. Cases are recorded once per session: every
-invariant is checked on all of them.
+A case number names the card, the scenario and the actions. Cases are recorded once per session:
+every invariant is checked on all of them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from fleet_env.vector_env import FleetVectorEnv
 PLAIN_CASES = 18  # recorded in the plain run; `-m slow` adds the rest
 ALL_CASES = 160
 
-# accelerators and concurrent requests: one tier each, both tiers, either tier (a model has to be chosen), none
+# accelerators and requests at a time: both tiers, one tier, either tier (one is chosen), none
 HARDWARE: list[tuple[dict[str, float], int]] = [
     ({"ai5": 1.0}, 32),
     ({"ai4": 0.4, "ai5": 0.6}, 32),
@@ -157,7 +157,9 @@ def snapshot(env: FleetVectorEnv) -> Arrays:
 def record(case: int) -> Day:
     """Play a case, once per session, and keep it."""
     rng = np.random.default_rng([case, 3])
-    env = FleetVectorEnv(num_envs=int(rng.integers(1, 4)), config=random_card(case), car_reward=True)
+    env = FleetVectorEnv(
+        num_envs=int(rng.integers(1, 4)), config=random_card(case), car_reward=True
+    )
     first_obs, _ = env.reset(seed=int(rng.integers(10_000)))
     actions = random_actions(case, (env.config.num_steps, env.num_envs, env.config.num_cars))
     with pytest.MonkeyPatch.context() as patch:

@@ -17,7 +17,7 @@ from fleet_env.observations import CAR_FIELDS, FLEET_FIELDS, Field
 from fleet_env.vector_env import FleetVectorEnv
 
 FLEET = "fleet_env/Fleet-v0"
-# SB3 flattens what is neither image nor vector; a table of cars is neither (and it plays `fleet` as it is)
+# SB3 wants images or vectors; a table of cars is neither (it plays `fleet` as it is)
 ACCEPTED = {
     ("gymnasium", "cars"): (),
     ("gymnasium", "fleet"): (),
@@ -123,7 +123,9 @@ def test_fleet_observation_is_the_fleet_part_alone_and_does_not_grow() -> None:
     np.testing.assert_array_equal(whole.reset(seed=4)[0]["fleet"], alone.reset(seed=4)[0])
     bits = np.ones(30, np.int8)
     for _ in range(8):
-        (a, b), rewards = zip(*((o, r) for o, r, *_ in (whole.step(bits), alone.step(bits))), strict=True)
+        (a, b), rewards = zip(
+            *((o, r) for o, r, *_ in (whole.step(bits), alone.step(bits))), strict=True
+        )
         np.testing.assert_array_equal(a["fleet"], b)
         assert rewards[0] == rewards[1]
 

@@ -1,4 +1,4 @@
-"""Reset, seeds, autoreset and the info of the last step; the batch against the single environment."""
+"""Reset, seeds, autoreset, the info of the last step; the batch against the single environment."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_after_the_horizon_a_row_plays_index_plus_num_envs() -> None:
     for _ in range(STEPS):
         obs, _, _, _, info = env.step(np.ones((2, 9)))
     np.testing.assert_array_equal(info["scenario"], [12, 13])
-    np.testing.assert_array_equal(info["final_info"]["episode"]["scenario"], [10, 11])
+    np.testing.assert_array_equal(info["final_info"]["episode_sums"]["scenario"], [10, 11])
     assert_same(obs, fresh.reset(seed=12)[0])
     for _ in range(STEPS):
         *_, info = env.step(np.ones((2, 9)))
@@ -210,10 +210,10 @@ def test_episode_sums_stand_in_the_last_info_alone() -> None:
     for k in range(STEPS):
         _, reward, _, truncated, info = env.step(random_bits(k, (9,)))
         rewards.append(reward)
-        assert ("episode" in info) == truncated == (k == STEPS - 1)
+        assert ("episode_sums" in info) == truncated == (k == STEPS - 1)
         for key in total:
             total[key] += info.get(key, 0.0)
-    episode = info["episode"]
+    episode = info["episode_sums"]
     assert set(episode) == {*EPISODE_FIELDS, "scenario"}
     assert (episode["length"], episode["scenario"]) == (STEPS, 2)
     assert episode["return"] == pytest.approx(sum(rewards), rel=1e-12)
@@ -262,12 +262,12 @@ def test_gymnasiums_statistics_wrappers_work() -> None:
         _, reward, _, _, info = batch.step(np.ones((2, 9), np.int8))
         sums += reward
     np.testing.assert_allclose(info["episode"]["r"], sums, rtol=1e-6)
-    np.testing.assert_allclose(info["final_info"]["episode"]["return"], sums, rtol=1e-12)
-    single = RecordEpisodeStatistics(_single(), stats_key="statistics")
+    np.testing.assert_allclose(info["final_info"]["episode_sums"]["return"], sums, rtol=1e-12)
+    single = RecordEpisodeStatistics(_single())
     single.reset(seed=0)
     for _ in range(STEPS):
         *_, info = single.step(np.ones(9, np.int8))
-    assert info["statistics"]["r"] == pytest.approx(info["episode"]["return"], rel=1e-6)
+    assert info["episode"]["r"] == pytest.approx(info["episode_sums"]["return"], rel=1e-6)
 
 
 def test_gymnasium_turns_the_infos_into_a_list() -> None:
@@ -277,6 +277,6 @@ def test_gymnasium_turns_the_infos_into_a_list() -> None:
     for _ in range(STEPS):
         *_, infos = env.step(np.ones((2, 9), np.int8))
     assert [info["scenario"] for info in infos] == [6, 7]
-    assert [info["final_info"]["episode"]["scenario"] for info in infos] == [4, 5]
+    assert [info["final_info"]["episode_sums"]["scenario"] for info in infos] == [4, 5]
     for info in infos:
         assert set(info["final_obs"]) == {"cars", "fleet", "mask"}

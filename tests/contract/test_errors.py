@@ -1,4 +1,4 @@
-"""What users get wrong: each mistake raises, names the key and what was expected, and changes nothing."""
+"""What users get wrong: each mistake raises, names key and expectation, and changes nothing."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ BAD_SETTINGS: dict[str, tuple[dict[str, Any], str]] = {
     "key": ({"num_car": 3}, r"unknown setting 'num_car' \(did you mean 'num_cars'\?\)"),
     "nested": ({"demand": {"laod": 1}}, r"'demand.laod' \(did you mean 'load'\?\)"),
     "value": ({"demand": {"load": -1}}, r"demand\.load=-1: expected a number in \[0, 100\]"),
-    "cars": ({"num_cars": 0}, r"num_cars=0: expected 1 to 200,000,000 cars"),
+    "cars": ({"num_cars": 0}, r"num_cars=0: expected a number in .1, 200,000,000"),
     "step": ({"step_min": 7}, r"step_min=7: expected 5, 10, 15, 30 or 60 minutes"),
     "observation": ({"observation": "car"}, r"observation='car': expected cars or fleet"),
     "shares": ({"fleet": {"accelerators": {"ai5": 0.5}}}, r"sum to 1 \(they sum to 0\.5\)"),

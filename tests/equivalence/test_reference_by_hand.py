@@ -229,7 +229,7 @@ def test_manager(source: str, price: float, cheap: bool, left_h: float, want: st
     assert got == want
 
 
-# servers, load per server, P(wait): computed for the survey (scheduling 5.2, V1)
+# servers, load per server, P(wait): Erlang's formula
 ERLANG_C = [
     (1, 0.80, 0.8000),
     (2, 0.80, 0.7111),

@@ -159,7 +159,7 @@ TYPOS = [
     (["compare", "+unknown=1"], "unknown: no such setting"),
     (["compare", "+env.fleet.lfp_shar=1"], "did you mean env.fleet.lfp_share?"),
     (["compare", "env.num_cars=many"], "env.num_cars: Value 'many'"),
-    (["compare", "env.num_cars=0"], "num_cars=0: expected 1 to"),
+    (["compare", "env.num_cars=0"], "num_cars=0: expected a number in"),
     (["compare", "policies=[always_onn]"], "did you mean always_on?"),
     (["compare", "foo"], "foo: not of the form key=value"),
     (["compare", "env.observation=fleet"], "env.observation='fleet'"),

@@ -88,7 +88,7 @@ def test_rows_longer_than_a_block_play_bit_equal_days(
 
 
 def test_whole_rows_in_other_blocks_play_bit_equal_days(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Several rows in a block, one row in a block: where a block ends between rows does not matter."""
+    """Several rows in a block or one: where a block ends between rows does not matter."""
     plain = _days([1, 2, 3, 4, 5], 12, **RICH)
     for block_cars in (12, 30, 59):
         monkeypatch.setattr(sim, "split_blocks", partial(split_blocks, block_cars=block_cars))

@@ -1,4 +1,7 @@
-"""Laws of every step on random fleets under random play: requests, work, cars, packs (scheduling.md 6)."""
+"""Laws of every step on random fleets under random play: requests, work, cars, packs.
+
+Numbers are those of the project's list of invariants.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +61,7 @@ def _requests(state: dict[str, NDArray[Any]]) -> NDArray[Any]:
 
 
 def invariant_2(day: Day) -> None:
-    """Work: what is served never exceeds cars times time, and nothing comes out that did not go in."""
+    """Work: what is served never exceeds cars times time; nothing comes out that did not go in."""
     setup = day.env.sim.setup
     fastest = setup.rate.max(axis=0)
     for step in day.steps:
@@ -98,7 +101,7 @@ def inlet_c(day: Day, step: int, place: NDArray[Any]) -> NDArray[Any]:
 
 
 def invariant_4(day: Day) -> None:
-    """No work in a car that drives, lacks link, plug, charge, memory or model, is too hot or called back."""
+    """No work in a car that drives, lacks link, plug, charge or model, is hot or called back."""
     params, setup, config = day.env.sim.world.params, day.env.sim.setup, day.config
     fits = setup.tier_fits.any(axis=1)[params.accelerator]
     for k, step in enumerate(day.steps):
@@ -145,7 +148,7 @@ def twin_at(day: Day, state: dict[str, NDArray[Any]], t_h: Any) -> NDArray[Any]:
 
 
 def invariant_5(day: Day) -> None:
-    """Pack: the change of charge is what went in less what compute took; charge stays within 0 and 1."""
+    """Pack: charge changes by what went in less what compute took, and stays within 0 and 1."""
     params, dt_h = day.env.sim.world.params, day.config.dt_h
     pack = params.pack_kwh.astype(np.float64)
     for step in day.steps:
@@ -164,8 +167,12 @@ def invariant_5(day: Day) -> None:
         cars = step.duty.cars
         stay = still[cars]
         into_kwh = step.meter.battery_kwh.astype(np.float64)
-        standby_kwh = np.where(before["plugged"][cars], 0.0, day.config.fleet.standby_w / 1000 * dt_h)
-        standby_kwh = np.minimum(standby_kwh, twin_at(day, before, float(before["t_h"]))[cars] * pack[cars])
+        standby_kwh = np.where(
+            before["plugged"][cars], 0.0, day.config.fleet.standby_w / 1000 * dt_h
+        )
+        standby_kwh = np.minimum(
+            standby_kwh, twin_at(day, before, float(before["t_h"]))[cars] * pack[cars]
+        )
         change_kwh = (after["soc"][cars] - before["soc"][cars]).astype(np.float64) * pack[cars]
         np.testing.assert_allclose(
             change_kwh[stay], (into_kwh - standby_kwh)[stay], atol=4e-5 + 76 * 2**-22
@@ -196,7 +203,7 @@ def invariant_6(day: Day) -> None:
 
 
 def invariant_8(day: Day) -> None:
-    """No shortfall goes unreported: count and kWh of each row, from twins and gaps at the departures."""
+    """No shortfall goes unreported: count and kWh by row, from twins and gaps at departures."""
     params, reward = day.env.sim.world.params, day.config.reward
     for step in day.steps:
         before, after = step.before, step.after
@@ -224,7 +231,7 @@ def invariant_8(day: Day) -> None:
 
 
 def invariant_9(day: Day) -> None:
-    """No serving car idles in a step in which more batch work waits than all of them could start."""
+    """No serving car idles in a step in which more batch work waits than all could start."""
     setup = day.env.sim.setup
     hosts = np.flatnonzero(setup.rate[:, BATCH_70B] > 0)
     for step in day.steps:

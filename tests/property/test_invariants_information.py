@@ -20,7 +20,7 @@ from fleet_env import sim as sim_module
 from fleet_env.dynamics.mobility import LOW_SOC
 from fleet_env.env import FleetEnv
 from fleet_env.metrics import REFUSALS
-from fleet_env.types import DRIVING, HOME, LINK_NONE, OTHER
+from fleet_env.types import CLASSES, DRIVING, HOME, LINK_NONE, OTHER
 from fleet_env.vector_env import FleetVectorEnv
 from tests.contract.plays import assert_same, play, random_bits
 from tests.contract.records import (
@@ -36,7 +36,7 @@ from tests.property.test_invariants import inlet_c
 
 
 def invariant_13(day: Day) -> None:
-    """Weights: a model is served once all its bytes are there; what was fetched is booked, at home."""
+    """Weights: a model is served once its bytes are there; they come, and are booked, at home."""
     params, setup = day.env.sim.world.params, day.env.sim.setup
     for step in day.steps:
         fetched = step.before["weights_gb"] - step.after["weights_gb"]
@@ -48,13 +48,16 @@ def invariant_13(day: Day) -> None:
         assert (fetched <= most * (1 + 1e-4) + 1e-5).all()
         serving = step.duty.cars[step.duty.flows.serve_min > 0]
         chip, held = params.accelerator[serving], step.after["resident"][serving]
-        allowed = {(int(a), int(r)) for a, r in zip(setup.group_accelerator, setup.group_resident, strict=True)}
+        allowed = {
+            (int(a), int(r))
+            for a, r in zip(setup.group_accelerator, setup.group_resident, strict=True)
+        }
         assert {(int(a), int(r)) for a, r in zip(chip, held, strict=True)} <= allowed
         assert (step.duty.flows.serve_from >= 0).all()
 
 
 def invariant_22(day: Day) -> None:
-    """Observations lie in their space; each bit outside the mask is refused, each inside is accepted."""
+    """Observations lie in their space; bits outside the mask are refused, all others accepted."""
     env = day.env
     space = env.single_observation_space
     for obs in (day.first_obs, *(step.obs for step in day.steps)):
@@ -63,8 +66,12 @@ def invariant_22(day: Day) -> None:
             for key, part in space.items():
                 if not part.contains(one[key]):
                     low, high = getattr(part, "low", 0), getattr(part, "high", 1)
-                    where = np.argwhere((one[key] < low) | (one[key] > high) | ~np.isfinite(one[key]))
-                    raise AssertionError(f"{key} {where[:3]} {one[key].dtype} {one[key][tuple(where[0])]}")
+                    where = np.argwhere(
+                        (one[key] < low) | (one[key] > high) | ~np.isfinite(one[key])
+                    )
+                    raise AssertionError(
+                        f"{key} {where[:3]} {one[key].dtype} {one[key][tuple(where[0])]}"
+                    )
     for step in day.steps:
         on = np.zeros(len(step.before["mask"]), bool)
         on[step.duty.cars[step.duty.flows.on]] = True
@@ -160,15 +167,15 @@ def _begin(case: int, steps: int) -> tuple[FleetVectorEnv, Any]:
     env = FleetVectorEnv(num_envs=2, config=light_card(case), car_reward=True)
     obs, _ = env.reset(seed=case)
     actions = random_actions(case, (env.config.num_steps, 2, env.config.num_cars))
-    for obs, *_ in play(env, actions[:steps]):
-        pass
+    for action in actions[:steps]:
+        obs, *_ = env.play(action)
     return env, (obs, actions[steps:])
 
 
 @given(case=cases)
-@settings(max_examples=8)
+@settings(max_examples=3)
 def test_10_what_is_seen_does_not_depend_on_requests_to_come(case: int) -> None:
-    """Two worlds whose demand differs from step `cut` on look alike until then, and not for ever."""
+    """Worlds whose demand differs from step `cut` on look alike until then, and not for ever."""
     config = light_card(case)
     config = replace(config, demand=replace(config.demand, load=2.0))
     cut = config.num_steps // 2
@@ -178,31 +185,27 @@ def test_10_what_is_seen_does_not_depend_on_requests_to_come(case: int) -> None:
         env.reset(seed=case)
         start = int(env.sim.exo.start_minute[0])
         trace = env.sim._trace
-        now = start + cut * config.step_min
         later = trace._minutes(np.array([start]), np.arange(cut * config.step_min, 24 * 60))[0]
         rate = trace.rate.copy()
         rate[:, later] *= future
-        assert now is not None
         env.sim._trace = replace(trace, rate=rate)
         obs, _ = env.reset(seed=case)
         days = [obs]
         actions = random_actions(case, (config.num_steps, 1, config.num_cars))
         for obs, reward, info in play(env, actions):
-            days.append((obs, reward, info["metric/arrived_chat_8b"], info["metric/busy_h"]))
+            arrived = sum(info[f"metric/arrived_{name}"] for name in CLASSES)
+            days.append((obs, reward, arrived, info["metric/busy_h"]))
         told.append(days)
     assert_same(told[0][0], told[1][0])
     for a, b in zip(told[0][1 : cut + 1], told[1][1 : cut + 1], strict=True):
         for x, y in zip(a, b, strict=True):
             assert_same(x, y)
-    arrived = [sum(float(step[2].sum()) for step in days[cut + 1 :]) for days in told]
-    batch_only = config.demand.batch_share == 1.0
-    assert arrived[1] == pytest.approx(arrived[0] * 3, rel=0.5) or batch_only
-    if not batch_only:
-        assert arrived[1] > arrived[0]
+    after = [sum(float(step[2].sum()) for step in days[cut + 1 :]) for days in told]
+    assert after[1] == pytest.approx(after[0] * 3, rel=0.5)
 
 
 @given(case=cases)
-@settings(max_examples=8)
+@settings(max_examples=6)
 def test_11_nothing_seen_or_earned_before_an_event_depends_on_its_hidden_draws(case: int) -> None:
     """True departures, trips and call-backs to come are moved: the next step stays as it was."""
     env, (_, actions) = _begin(case, 7)
@@ -231,7 +234,7 @@ def _hash(env: FleetVectorEnv, actions: Any, seed: int) -> str:
             digest.update(np.ascontiguousarray(obs[key]).tobytes())
         digest.update(reward.tobytes())
         for key in sorted(info):
-            if key != "episode":
+            if key != "episode_sums":
                 digest.update(np.ascontiguousarray(info[key]).tobytes())
     return digest.hexdigest()
 
@@ -244,7 +247,7 @@ def hash_of_a_day(case: int) -> str:
 
 
 @given(case=cases)
-@settings(max_examples=6)
+@settings(max_examples=3)
 def test_19_the_same_seed_gives_the_same_bytes_and_another_seed_does_not(case: int) -> None:
     env = FleetVectorEnv(num_envs=2, config=light_card(case))
     actions = random_actions(case, (env.config.num_steps, 2, env.config.num_cars))
@@ -272,13 +275,15 @@ def test_19_other_processes_give_the_same_bytes() -> None:
     )
     for hash_seed in ("0", "77"):
         env = {**os.environ, "PYTHONHASHSEED": hash_seed}
-        done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
+        done = subprocess.run(
+            [sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False
+        )
         assert done.returncode == 0, done.stderr
         assert done.stdout.split()[-1] == hash_of_a_day(5)
 
 
 @given(case=cases)
-@settings(max_examples=6)
+@settings(max_examples=3)
 def test_20_reset_restores_all_and_no_global_randomness_is_used(case: int) -> None:
     config = light_card(case)
     actions = random_actions(case, (config.num_steps, 2, config.num_cars))
@@ -295,7 +300,7 @@ def test_20_reset_restores_all_and_no_global_randomness_is_used(case: int) -> No
 
 
 @given(case=cases)
-@settings(max_examples=8)
+@settings(max_examples=3)
 def test_21_a_copy_goes_on_as_the_original_and_a_batch_is_its_rows(case: int) -> None:
     env, (_, actions) = _begin(case, 9)
     other = copy.deepcopy(env)
@@ -316,7 +321,7 @@ def test_21_a_copy_goes_on_as_the_original_and_a_batch_is_its_rows(case: int) ->
 
 
 def test_an_accelerator_that_holds_no_model_is_refused_for_memory() -> None:
-    """AI5 and AI4 with 140 requests at a time: nothing fits the smaller one, whichever is named first."""
+    """With 140 requests at a time nothing fits an AI4, whichever accelerator is named first."""
     for mix in ({"ai5": 0.5, "ai4": 0.5}, {"ai4": 0.5, "ai5": 0.5}):
         env = FleetVectorEnv(
             num_envs=1, num_cars=60, fleet={"accelerators": mix}, serving={"batch_slots": 140}
@@ -332,9 +337,9 @@ def test_an_accelerator_that_holds_no_model_is_refused_for_memory() -> None:
 
 @pytest.mark.parametrize("split", ["train", "test"])
 def test_daily_means_do_not_drift_from_day_1_to_day_7(split: str) -> None:
-    """Where cars are, plugs, charge and what may compute, over 96 weeks of 30 cars; slope within 4 se."""
+    """Places, plugs, charge, what may compute: 96 weeks of 30 cars, slope within 4 se."""
     env = FleetVectorEnv(num_envs=96, num_cars=30, days=7, step_min=60, split=split)
-    obs, _ = env.reset(seed=0)
+    env.reset(seed=0)
     names = ("home", "work", "driving", "plugged", "soc", "available", "arrivals")
     daily = np.zeros((len(names), 7, 96))
     off = np.zeros((96, 30), np.int8)

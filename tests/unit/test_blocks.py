@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from fleet_env.blocks import BLOCK_CARS, Block, for_each, split_blocks
 
 
-@given(
-    num_envs=st.integers(1, 40), num_cars=st.integers(1, 300), block_cars=st.integers(1, 200)
-)
-def test_blocks_cover_every_car_once_in_order(num_envs: int, num_cars: int, block_cars: int) -> None:
+@given(num_envs=st.integers(1, 40), num_cars=st.integers(1, 300), block_cars=st.integers(1, 200))
+def test_blocks_cover_every_car_once_in_order(
+    num_envs: int, num_cars: int, block_cars: int
+) -> None:
     blocks = split_blocks(num_envs, num_cars, block_cars)
     cars = np.concatenate([np.arange(b.lo, b.hi) for b in blocks])
     np.testing.assert_array_equal(cars, np.arange(num_envs * num_cars))
@@ -39,8 +39,11 @@ def test_cuts_inside_a_row_are_at_the_same_cars_in_any_batch(
         assert cuts == alone[1:]
 
 
-def test_default_block_holds_64_rows_of_256_cars() -> None:
-    assert split_blocks(64, 256) == (Block(0, BLOCK_CARS, 0, 64),)
+def test_default_blocks_hold_whole_rows_while_they_fit() -> None:
+    rows = BLOCK_CARS // 256
+    assert split_blocks(rows, 256) == (Block(0, rows * 256, 0, rows),)
+    assert len(split_blocks(rows + 1, 256)) == 2
+    assert len(split_blocks(1, BLOCK_CARS + 1)) == 2
 
 
 def test_one_job_runs_in_the_caller_and_many_keep_their_order() -> None:

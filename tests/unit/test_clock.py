@@ -21,7 +21,7 @@ from fleet_env.generators.clock import (
 )
 
 EPOCH = date(1970, 1, 1)
-DAY_LENGTHS = [  # zone, local date -> hours (scheduling.md V20)
+DAY_LENGTHS = [  # zone, local date -> hours (published clock changes)
     ("America/Los_Angeles", "2025-03-09", 23.0),
     ("America/Los_Angeles", "2025-11-02", 25.0),
     ("America/Los_Angeles", "2025-11-03", 24.0),

@@ -15,6 +15,10 @@ MASK = 2**64 - 1
 GOLDEN = 0x9E3779B97F4A7C15
 
 
+# of scenarios train 0 and train 1; must never change
+KEYS_TRAIN = [0x63998A56FE2A1F9B, 0x7BCABB4D9ED6EF52]
+
+
 def finalise(x: int) -> int:
     """The SplitMix64 finaliser in plain integers (Vigna's splitmix64.c)."""
     x = ((x ^ (x >> 30)) * 0xBF58476D1CE4E5B9) & MASK
@@ -129,7 +133,9 @@ def _samples(num: int) -> dict[str, np.ndarray]:
         "cars": draws.uniform(cars, np.array(3), 1)[0],
         "events": draws.uniform(np.repeat(cars[:1], num), np.arange(num), 1)[0],
         "draws": draws.uniform(cars[: num // 16], np.array(0), 16).ravel(),
-        "next car": draws.uniform(draws.car_keys(one, Stream.ARRIVAL, num + 1)[1:], np.array(3), 1)[0],
+        "next car": draws.uniform(draws.car_keys(one, Stream.ARRIVAL, num + 1)[1:], np.array(3), 1)[
+            0
+        ],
         "next event": draws.uniform(cars, np.array(4), 1)[0],
         "next draw": draws.uniform(cars, np.array(3), 2)[1],
         "next scenario": draws.uniform(
@@ -184,7 +190,7 @@ def test_rough_normals_have_the_moments_they_claim() -> None:
 
 
 def test_rough_normal_by_hand() -> None:
-    """Four 16-bit parts; all ones gives 2 * 65535 above the mean, which is 2 sqrt(3) * 65535 / 65536."""
+    """Four 16-bit parts; all ones lie 2 * 65535 above the mean: 2 sqrt(3) * 65535 / 65536."""
     words = np.array([MASK, 0, 0xFFFF_0000_FFFF_0000, 0x0001_0002_0003_0004], np.uint64)
     top = 2 * np.sqrt(3) * 65535 / 65536
     want = [top, -top, 0.0, (10 - 2 * 65535) * np.sqrt(3) / 65536]

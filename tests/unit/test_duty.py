@@ -43,13 +43,27 @@ BY_HAND: dict[str, tuple[dict[str, float], dict[str, Any], float, float]] = {
     "asleep": ({}, {"on_min": 0, "awake_min": 0, "serve_min": 0, "cold": False}, 0, 0),
     "cold start": (
         {"on": 1},
-        {"cold": True, "on_min": 15, "awake_min": 15, "serve_from": 4, "serve_min": 11, "cut": False},
+        {
+            "cold": True,
+            "on_min": 15,
+            "awake_min": 15,
+            "serve_from": 4,
+            "serve_min": 11,
+            "cut": False,
+        },
         0,
         0,
     ),
     "cold start longer than the step": (
         {"on": 1, "cold": 40},
-        {"cold": True, "on_min": 15, "awake_min": 15, "serve_from": 15, "serve_min": 0, "cut": False},
+        {
+            "cold": True,
+            "on_min": 15,
+            "awake_min": 15,
+            "serve_from": 15,
+            "serve_min": 0,
+            "cut": False,
+        },
         25,
         0,
     ),
@@ -170,7 +184,13 @@ def test_minutes_are_within_the_step(
     on: bool, was_on: bool, ready: float, tail: float, cold: float, leave: float, snooze: float
 ) -> None:
     flows, after, tail_after = _play(
-        on=on, was_on=was_on, ready=ready, tail=tail * (not was_on), cold=cold, leave=leave, snooze=snooze
+        on=on,
+        was_on=was_on,
+        ready=ready,
+        tail=tail * (not was_on),
+        cold=cold,
+        leave=leave,
+        snooze=snooze,
     )
     assert 0 <= flows["serve_from"] <= flows["on_min"] <= 15
     assert flows["serve_min"] == pytest.approx(flows["on_min"] - flows["serve_from"], abs=1e-5)
@@ -185,7 +205,7 @@ def test_minutes_are_within_the_step(
 
 
 def test_cold_start_by_hand() -> None:
-    """40 GB at 40 Mbit/s are 8,000 s = 133.3 min; 1 min to load, 0.5 to wake; no link is no matter with all there."""
+    """40 GB at 40 Mbit/s take 8,000 s; 1 min to load, 0.5 to wake; no link, nothing to fetch."""
     minutes = cold_start_min(f32(40, 0), f32(40, 0), f32(1, 1), 0.5)
     np.testing.assert_allclose(minutes, [40 * 8000 / 40 / 60 + 1.5, 1.5], rtol=1e-6)
 
@@ -199,7 +219,12 @@ def test_download_comes_before_loading_and_resumes() -> None:
 def test_profile_by_hand() -> None:
     """Three cars in one cell: all 4 minutes; from 0.5 to 2.25 at half speed; nothing."""
     profile = serving_profile(
-        np.array([0, 0, 0]), f32(1, 0.5, 1), f32(0, 0.5, 4), f32(4, 2.25, 4), num_cells=2, num_minutes=4
+        np.array([0, 0, 0]),
+        f32(1, 0.5, 1),
+        f32(0, 0.5, 4),
+        f32(4, 2.25, 4),
+        num_cells=2,
+        num_minutes=4,
     )
     np.testing.assert_allclose(profile, [[1.25, 1.5, 1.125, 1], [0, 0, 0, 0]], rtol=1e-6)
 

@@ -38,7 +38,8 @@ def _sums(**values: float) -> RowSums:
 
 def _flows(**rows: list[list[float]]) -> Any:
     kinds = ("arrived", "on_time", "late", "lost", "diverted", "expired", "dispatched")
-    return SimpleNamespace(**{kind: np.array(rows.get(kind, np.zeros((2, 3)))) for kind in kinds})
+    by_class = {kind: np.array(rows.get(kind, np.zeros((2, 3)))) for kind in kinds}
+    return SimpleNamespace(**by_class, requeued=np.array([0.0, 6.0]))
 
 
 def _book(parts: list[RowSums], flows: Any, left: Any = None) -> Ledger:
@@ -91,6 +92,7 @@ def test_step_by_hand() -> None:
     assert metric["cellular_gb"] == [0, 2]
     assert metric["busy_h"] == [1, 2]
     assert metric["downloaded_gb"] == [3, 4]
+    assert metric["requeued_batch_70b"] == [0, 6]
     assert metric["shortfall_kwh"] == [0, 3]
     refused = [metric[f"refused_{reason}"] for reason in REFUSALS]
     assert refused == [[0, 3.0 * i] for i in range(7)]  # blocks 1 and 2 add up to 3 i
@@ -104,7 +106,10 @@ def test_what_is_open_at_the_horizon_expires_without_credit() -> None:
     left = np.array([[1.0, 2.0, 3.0], [0.0, 0.0, 5.0]])
     flows = _flows(expired=[[0, 0, 1], [0, 0, 0]])
     ledger = _book([_sums(), _sums(), _sums()], flows, left)
-    expired = [ledger.values[METRIC[f"expired_{name}"]].tolist() for name in ("chat_8b", "chat_70b", "batch_70b")]
+    expired = [
+        ledger.values[METRIC[f"expired_{name}"]].tolist()
+        for name in ("chat_8b", "chat_70b", "batch_70b")
+    ]
     assert expired == [[1, 0], [2, 0], [4, 5]]
     assert ledger.reward.tolist() == [0, 0]
 

@@ -90,7 +90,9 @@ def test_columns_are_the_truth(day: list[dict[str, Any]]) -> None:
             "pack_kwh": now["pack"],
         }
         for name, value in want.items():
-            np.testing.assert_allclose(cars[..., CAR[name]], value, rtol=1e-5, atol=1e-5, err_msg=name)
+            np.testing.assert_allclose(
+                cars[..., CAR[name]], value, rtol=1e-5, atol=1e-5, err_msg=name
+            )
         unplugged = cars[..., CAR["plugged"]] == 0
         assert (cars[..., CAR["evse_kw"]][unplugged] == 0).all()
 
@@ -132,7 +134,7 @@ def test_value_of_an_hour_is_price_over_work() -> None:
 
 
 def test_forecast_of_work_is_near_what_arrives_on_average() -> None:
-    """Mean over 32 days of the forecast of the first 6 h against what came, in cars' worth per car."""
+    """Mean over 32 days: forecast of the first 6 h against what came, in cars' worth per car."""
     env = FleetVectorEnv(num_envs=32, num_cars=50, step_min=60)
     fleet = env.reset(seed=0)[0]["fleet"]
     first = FLEET["chat_00h"]

@@ -17,7 +17,7 @@ from fleet_env.dynamics.queueing import (
     wait_tail,
 )
 
-# V1 of the validation plan (scheduling.md 5.2): servers, load per server, P(wait), mean wait, p95
+# M/M/c by Erlang's formula: servers, load per server, P(wait), mean wait, p95
 # and p99 of the wait
 V1 = [
     (1, 0.80, 0.8000, 4.0000, 13.863, 21.910),
@@ -51,7 +51,7 @@ def test_v1_closure_in_use(
     c: int, rho: float, p_wait: float, wait: float, p95: float, p99: float
 ) -> None:
     # exact up to 100 servers; from 1,000 Halfin-Whitt, whose bias here is -0.4 % or less
-    # (scheduling.md 5.3 has -0.6 % at 1e4)
+    # (known bias: -0.6 % at 1e4)
     bias = 1e-3 if c <= 100 else 7e-3
     assert float(wait_probability(c, c * rho)) == pytest.approx(p_wait, rel=bias)
     assert float(mean_wait(c, c * rho)) == pytest.approx(wait, rel=bias + 3e-3)

@@ -17,7 +17,7 @@ PRICE = np.array([1.0, 2.0, 4.0])
 
 
 def test_price_of_a_request_by_hand() -> None:
-    """Level: output tokens at 0.28 and 0.042 USD per million with the default mix, all of it on them."""
+    """0.28 and 0.042 USD per million output tokens with the default mix, prefill included."""
     config = EnvConfig()
     price = rewards.request_prices(config, datacentre_price(config.datacentre))
     out = config.demand.output_tokens
@@ -30,7 +30,7 @@ def test_batch_discount_touches_batch_alone() -> None:
     token = np.array([[1.0, 10.0], [2.0, 20.0]])
     plain = rewards.request_prices(EnvConfig(), token)
     n_in, n_out = EnvConfig().demand.input_tokens, EnvConfig().demand.output_tokens
-    np.testing.assert_allclose(plain, [n_in + 10 * n_out, 2 * n_in + 20 * n_out] + [2 * n_in + 20 * n_out])
+    np.testing.assert_allclose(plain, [n_in + 10 * n_out, *[2 * n_in + 20 * n_out] * 2])
     np.testing.assert_allclose(rewards.request_prices(half, token), plain * [1, 1, 0.5])
 
 

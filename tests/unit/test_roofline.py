@@ -1,4 +1,4 @@
-"""The roofline against every row of the table of domain.md 1c."""
+"""The roofline against every row of the table of domain 1c."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_largest_batch_in_time_is_the_last_that_meets_the_limit(tpot_s: float) -
 def test_memory_limit_is_exact() -> None:
     ai5, llm = roofline.accelerator("ai5"), roofline.model("70b")
     largest = roofline.max_batch(ai5, llm, DEFAULT_MIX)
-    assert largest == 206  # domain.md 1c: batch range up to 206
+    assert largest == 206  # domain 1c: batch range up to 206
     assert roofline.fits(ai5, llm, largest, DEFAULT_MIX)
     assert not roofline.fits(ai5, llm, largest + 1, DEFAULT_MIX)
 

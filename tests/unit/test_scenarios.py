@@ -21,7 +21,9 @@ def test_the_suburb_is_the_defaults() -> None:
 
 
 def test_overrides_reach_nested_sections_and_leave_their_neighbours() -> None:
-    config = scenario("suburb", num_cars=3, demand={"load": 0.3}, fleet={"accelerators": {"ai4": 1.0}})
+    config = scenario(
+        "suburb", num_cars=3, demand={"load": 0.3}, fleet={"accelerators": {"ai4": 1.0}}
+    )
     want = replace(EnvConfig(), num_cars=3, demand=DemandConfig(load=0.3))
     assert config.demand == want.demand
     assert config.num_cars == 3

@@ -14,7 +14,7 @@ from fleet_env.dynamics.serving_setup import ServingSetup, serving_setup
 from fleet_env.types import BATCH_70B, CHAT_8B, CHAT_70B, FloatArray
 
 J = 15
-AI5_8B_PER_S = 2004.4 / 211 / 1.1  # domain.md 1c, redundancy 1.1
+AI5_8B_PER_S = 2004.4 / 211 / 1.1  # domain 1c, redundancy 1.1
 AI5_70B_PER_S = 275.8 / 211 / 1.1
 
 

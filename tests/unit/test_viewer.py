@@ -36,7 +36,7 @@ def test_pictures_can_be_drawn_at_the_horizon_and_leave_the_day_alone() -> None:
     env.reset(seed=3)
     same.reset(seed=3)
     for k in range(24):
-        if k % 8 == 0:
+        if k % 16 == 0:
             env.render()
         assert env.step(np.ones(10))[1] == same.step(np.ones(10))[1]
     assert env.render().shape == (480, 960, 3)
