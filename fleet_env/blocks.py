@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TypeVar
 
-# Few cars of a block are active in a step (a tenth): their arrays fit the L2 cache, and the time of
-# numpy's calls is small against that of their loops.
-BLOCK_CARS = 131_072
+# A tenth of the cars of a block are active in a step. Large blocks keep numpy's loops long against
+# its calls, which only one thread can make at a time: half a million on each of two cores is best.
+BLOCK_CARS = 524_288
 DENSE_CARS = 16_384  # the same where a loop runs over all cars: 64 kB per float32 array
 
 S = TypeVar("S")
