@@ -87,7 +87,7 @@ def dispatch(
     row = derived.row.take(cars)
     row -= block.row_lo
     on, was_on = duty.take(cars), state.duty.take(cars)
-    if world.places_models:
+    if world.setup.places_models:
         share = (block.hi - block.lo) / (block.num_rows * world.config.num_cars)
         there = slice(block.row_lo, block.row_hi)
         place_models(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,26 +15,20 @@ from fleet_env.dynamics import mobility, thermal
 from fleet_env.dynamics.duty import count_by
 from fleet_env.dynamics.energy import load_evse, wall_kw
 from fleet_env.dynamics.roofline import accelerator, datacentre_price
-from fleet_env.dynamics.serving import QueueState, ServiceFlows, serve
+from fleet_env.dynamics.serving import QueueState, ServiceFlows
 from fleet_env.dynamics.serving_setup import serving_setup
-from fleet_env.generators.arrivals import mean_requests_per_min
 from fleet_env.generators.cars import draw_params
 from fleet_env.generators.demand_sources import load_demand
 from fleet_env.generators.exogenous import Exogenous, check_outside, draw_exogenous
 from fleet_env.generators.start import mean_plugged_linked, start_state
 from fleet_env.ledger import METRIC, TERM, Ledger
 from fleet_env.sensors import CarSensors, FleetSensors, duty_mask
+from fleet_env.service import Service, per_row
 from fleet_env.settle import PowerTable, settle
 from fleet_env.timetable import Chips, Timetable, make_timetable
-from fleet_env.types import BATCH_70B, CLASSES, TIER_70B, TIERS, BoolArray, FloatArray, IntArray
-from fleet_env.units import MIN_PER_H, S_PER_H
+from fleet_env.types import BoolArray, FloatArray, IntArray
 from fleet_env.world import RowInputs, World, build_world
 
-BATCH_SPREAD_H = (
-    4.0  # waiting batch work counts as short by what would clear it in this time; design
-)
-MAX_DRAWN_STEPS = 64  # steps of requests drawn at once
-DRAWN_ROW_STEPS = 1024  # rows times steps of requests drawn at once: their arrays fit the L2 cache
 TINY = 1e-12  # keeps 0 / 0 out of shares whose numerator is then 0
 
 
@@ -70,9 +63,7 @@ class FleetSim:
     world: World
     exo: Exogenous
     table: Timetable
-    queue: QueueState
     history: History
-    flows: ServiceFlows  # of the step just played
     mask: BoolArray  # flat: cars that may be on duty now
     soc: FloatArray  # flat: state of charge now
 
@@ -91,16 +82,7 @@ class FleetSim:
         self._trace = load_demand(
             demand.source, config.time_zone, fill=demand.fill, short=demand.short
         )
-        self.requests_per_min = mean_requests_per_min(
-            config.demand, self.setup.work_car_s, mean_plugged_linked(config)
-        )
-        eligible = 1.0 - config.demand.trusted_only_share
-        self._level = self.requests_per_min * config.num_cars * [eligible, eligible, 1.0]
-        self._deadline_shares = np.array(list(config.demand.batch_deadline_shares.values()))
-        self._draw_steps = max(1, min(MAX_DRAWN_STEPS, DRAWN_ROW_STEPS // num_envs))
-        # car-hours per request; a class that no car can serve brings no work
-        work_car_s = self.setup.work_car_s
-        self._work_car_h = np.where(np.isfinite(work_car_s), work_car_s, 0.0) / S_PER_H
+        self.service = Service(config, self.setup, mean_plugged_linked(config), num_envs)
         self.blocks = split_blocks(num_envs, config.num_cars)
         self.price_usd = rewards.request_prices(config, datacentre_price(config.datacentre))
         self.ledger = Ledger(config, self.price_usd, num_envs)
@@ -108,9 +90,9 @@ class FleetSim:
         self._cars = CarSensors(num_envs, config.num_cars) if single else None
         self._fleet = FleetSensors(
             config,
-            self._work_car_h,
+            self.service.work_car_h,
             self.price_usd,
-            self._level / config.num_cars,
+            self.service.requests_per_min,
             self.setup.max_due,
             num_envs,
         )
@@ -121,6 +103,16 @@ class FleetSim:
     def t_h(self) -> float:
         """Time now [h since the start of the episode]."""
         return self.step_index * self.config.dt_h
+
+    @property
+    def queue(self) -> QueueState:
+        """What waits and what is in flight."""
+        return self.service.queue
+
+    @property
+    def flows(self) -> ServiceFlows:
+        """Requests of the step just played."""
+        return self.service.flows
 
     def reset(self, index: IntArray) -> None:
         """Start the scenarios `index` of the split, one per row, shape (num_envs,)."""
@@ -155,17 +147,11 @@ class FleetSim:
         self._look()
 
     def _begin_rows(self) -> None:
-        rows, setup = self.num_envs, self.setup
-        self.history = History.zeros(rows, self.config.num_steps)
-        self.queue = QueueState.zeros(rows, setup)
-        self.flows = no_flows(rows, setup.num_groups)
+        self.history = History.zeros(self.num_envs, self.config.num_steps)
+        self.service.begin(self.exo)
         self._clock_h = self.exo.local_hour[:, 0].copy()
         self._weekday = self.exo.weekday[:, 0].copy()
         self._pack_c = self.exo.ambient_c[:, 0].copy()
-        self._serving: FloatArray = np.zeros((rows, setup.num_groups))
-        self._util = np.zeros(rows)
-        self._short = np.zeros((rows, len(TIERS)))
-        self._idle = np.zeros((rows, setup.num_groups))
 
     def step(self, duty: BoolArray) -> None:
         """Play one decision step.
@@ -191,18 +177,18 @@ class FleetSim:
                 speed.ravel(),
                 t_h,
                 config.step_min,
-                short=self._short,
-                idle=self._idle,
+                short=self.service.short,
+                idle=self.service.idle,
             ),
         )
-        self._serve(parts)
+        self.service.play(self.step_index, self.blocks, parts)
         rows, power = self._row_inputs(), self._power()
         jobs = list(zip(self.blocks, parts, strict=True))
         sums = for_each(
             jobs, lambda job: settle(world, *job, rows, power, self._keys, self._tables)
         )
         self.step_index += 1
-        left = self._open_requests() if self.step_index == config.num_steps else None
+        left = self.service.open_requests() if self.step_index == config.num_steps else None
         self.ledger.book(
             self.blocks,
             counts,
@@ -210,8 +196,10 @@ class FleetSim:
             self.flows,
             left,
             rows,
-            busy_h=self._busy_h,
-            downloaded_gb=self._per_row([part.downloaded_gb for part in parts]),
+            busy_h=self.service.busy_h,
+            downloaded_gb=per_row(
+                self.num_envs, self.blocks, [part.downloaded_gb for part in parts]
+            ),
         )
         if world.car_usd is not None:
             self._share_credit(parts)
@@ -233,7 +221,7 @@ class FleetSim:
         for share, flags in zip(shares, (state.duty, self.mask, state.plugged), strict=True):
             share[:] = np.add.reduce(flags.reshape(shape), axis=1, dtype=np.int32)
         shares /= self.config.num_cars
-        fleet = self._fleet.read(self.step_index, self.flows, self.queue, self._util, shares)
+        fleet = self._fleet.read(self.step_index, self.flows, self.queue, self.service.util, shares)
         if self._cars is None:
             return fleet
         return {
@@ -257,54 +245,6 @@ class FleetSim:
 
         for_each(self.blocks, lambda b: look(b.lo, b.hi))
 
-    def _serve(self, parts: list[Dispatch]) -> None:
-        """Kernel 4: requests of the step to the cars that serve."""
-        cars = self._per_row([part.profile for part in parts])
-        lost = self._per_row([part.lost_cars for part in parts])
-        stopped = self._per_row([part.stopped for part in parts])
-        chat, batch = self._arrivals(self.step_index)
-        self.flows = serve(
-            self.setup,
-            cars,
-            chat,
-            self.queue.batch_due,
-            batch,
-            self.queue.running,
-            lost,
-            self._off_share(stopped),
-        )
-        serving = cars.sum(axis=2)
-        busy = (self.flows.util * serving).sum(axis=1)
-        self._util = busy / np.maximum(serving.sum(axis=1), TINY)
-        self._busy_h = busy / MIN_PER_H
-        self._serving = cars[:, :, -1].copy()
-        if self.world.places_models:
-            self._note_shortage(cars[:, :, -1])
-
-    def _off_share(self, stopped: FloatArray) -> FloatArray:
-        """Share of the cars that could hold batch work and served, now switched off on purpose."""
-        holds_batch = self.setup.rate[:, BATCH_70B] > 0
-        served = self._serving @ holds_batch
-        share: FloatArray = np.minimum(stopped @ holds_batch / np.maximum(served, TINY), 1.0)
-        return share
-
-    def _note_shortage(self, cars: FloatArray) -> None:
-        """Note what the greedy loader goes by: work that no car could take, cars that idled."""
-        turned_away = self.flows.diverted * (self._work_car_h / self.config.dt_h)
-        queued = self.queue.batch_due.sum(axis=1) * self._work_car_h[BATCH_70B] / BATCH_SPREAD_H
-        self._short = turned_away[:, :BATCH_70B]
-        self._short[:, TIER_70B] += queued
-        self._idle = cars * (1.0 - self.flows.util)
-
-    def _per_row(self, parts: Sequence[FloatArray]) -> FloatArray:
-        """Add the parts of the blocks up by row, in the order of the blocks."""
-        if len(parts) == 1:
-            return parts[0]
-        total = np.zeros((self.num_envs, *parts[0].shape[1:]))
-        for block, part in zip(self.blocks, parts, strict=True):
-            total[block.row_lo : block.row_hi] += part
-        return total
-
     def _share_credit(self, parts: list[Dispatch]) -> None:
         """Split what a row earned and lost with requests over its cars, by their serving time.
 
@@ -317,7 +257,7 @@ class FleetSim:
             count_by(part.row, minutes, block.num_rows)
             for part, minutes, block in zip(parts, served, self.blocks, strict=True)
         ]
-        total = self._per_row(weights)
+        total = per_row(self.num_envs, self.blocks, weights)
         per_minute = np.where(total > 0, shared, 0.0) / np.maximum(total, TINY)
         leftover = np.where(total > 0, 0.0, shared) / self.config.num_cars
         for block, part, minutes in zip(self.blocks, parts, served, strict=True):
@@ -329,23 +269,9 @@ class FleetSim:
     def _remember(self) -> None:
         """Keep what the viewer draws: eligible demand, cars on duty, work done [cars]."""
         now, per_h = self.step_index - 1, 1.0 / self.config.dt_h
-        self.history.demand[:, now] = (self.flows.arrived @ self._work_car_h) * per_h
+        self.history.demand[:, now] = (self.flows.arrived @ self.service.work_car_h) * per_h
         self.history.duty[:, now] = self.ledger.values[METRIC["on_duty_h"]] * per_h
-        self.history.busy[:, now] = self._busy_h * per_h
-
-    def _arrivals(self, step: int) -> tuple[FloatArray, FloatArray]:
-        """Eligible chat requests (num_envs, 2, minutes) and batch requests (num_envs, deadlines).
-
-        They are drawn for some steps at once: what a draw is does not depend on when it is made.
-        """
-        ahead = step % self._draw_steps
-        if ahead == 0:
-            num_steps = min(self._draw_steps, self.config.num_steps - step)
-            requests = self.exo.requests(self._level, step, num_steps)
-            shape = (3, self.num_envs, num_steps, self.config.step_min)
-            self._requests = requests.reshape(shape).transpose(2, 1, 0, 3).astype(np.float64)
-        now = self._requests[ahead]
-        return now[:, :BATCH_70B], now[:, BATCH_70B].sum(axis=1)[:, None] * self._deadline_shares
+        self.history.busy[:, now] = self.service.busy_h * per_h
 
     def _row_inputs(self) -> RowInputs:
         table, step = self.table, self.step_index
@@ -377,27 +303,3 @@ class FleetSim:
             table.awake_wall_kw[step],
             wall_kw(serve_kw).astype(np.float32),
         )
-
-    def _open_requests(self) -> FloatArray:
-        """Count what is queued or in flight at the horizon: the data centre takes it."""
-        left = self.queue.running.copy()
-        left[:, BATCH_70B] += self.queue.batch_due.sum(axis=1)
-        return left
-
-
-def no_flows(num_envs: int, num_groups: int) -> ServiceFlows:
-    """Flows of a step in which nothing happened: what the first observation shows."""
-    rows, by_class = np.zeros(num_envs), np.zeros((num_envs, len(CLASSES)))
-    by_group = np.zeros((num_envs, num_groups))
-    return ServiceFlows(
-        arrived=by_class,
-        dispatched=by_class,
-        on_time=by_class,
-        late=by_class,
-        lost=by_class,
-        diverted=by_class,
-        expired=by_class,
-        requeued=rows,
-        ttft_sum_s=rows,
-        util=by_group,
-    )

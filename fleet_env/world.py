@@ -140,11 +140,6 @@ class World:
         )
 
     @property
-    def places_models(self) -> bool:
-        """Whether some accelerator cannot hold all its tiers at once: a model has to be chosen."""
-        return self.setup.num_groups > len(self.setup.accelerators)
-
-    @property
     def has_choice(self) -> BoolArray:
         """Accelerators with such a choice, shape (num_accelerators,)."""
         groups: IntArray = np.bincount(self.setup.group_accelerator)
@@ -165,7 +160,7 @@ class World:
     def group(self, cars: IntArray) -> IntArray:
         """Group of each car: its accelerator and the tiers in its memory."""
         chip = self.params.accelerator.take(cars)
-        if not self.places_models:
+        if not self.setup.places_models:
             return chip
         return self.group_of.take(
             chip.astype(np.intp) * NUM_RESIDENT + self.state.resident.take(cars)

@@ -64,6 +64,11 @@ class ServingSetup:
         return any_tier
 
     @property
+    def places_models(self) -> bool:
+        """Whether some accelerator cannot hold all its tiers at once: a model has to be chosen."""
+        return self.num_groups > len(self.accelerators)
+
+    @property
     def flash_gb(self) -> FloatArray:
         """Weights of all tiers that an accelerator serves, kept in flash, (num_accelerators,)."""
         total_gb = np.zeros(len(self.accelerators))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fleet_env import sim as simulation
+from fleet_env import service
 from fleet_env.config import (
     DemandConfig,
     EnergyConfig,
@@ -93,7 +93,7 @@ class Recorder:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, num_cars: int) -> None:
         self.left: list[list[CarState]] = [[] for _ in range(num_cars)]
-        serve, depart = vars(simulation)["serve"], mobility.depart
+        serve, depart = vars(service)["serve"], mobility.depart
 
         def listen(setup: Any, cars: Any, chat: Any, due: Any, new: Any, *rest: Any) -> Any:
             self.chat, self.batch = chat.copy(), new.copy()
@@ -104,7 +104,7 @@ class Recorder:
                 self.left[car].append(CarState.of(state, car))
             return depart(state, params, tables, cars)
 
-        monkeypatch.setattr(simulation, "serve", listen)
+        monkeypatch.setattr(service, "serve", listen)
         monkeypatch.setattr(mobility, "depart", watch)
 
     def demand(self) -> queueing.Demand:

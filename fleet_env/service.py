@@ -1,0 +1,152 @@
+"""Requests of a batch of fleets: what arrives, what waits, and what cars make of it (kernel 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from fleet_env.blocks import Block
+from fleet_env.config import EnvConfig
+from fleet_env.dispatch import Dispatch
+from fleet_env.dynamics.serving import QueueState, ServiceFlows, serve
+from fleet_env.dynamics.serving_setup import ServingSetup
+from fleet_env.generators.arrivals import mean_requests_per_min
+from fleet_env.generators.exogenous import Exogenous
+from fleet_env.types import BATCH_70B, CLASSES, TIER_70B, TIERS, FloatArray
+from fleet_env.units import MIN_PER_H, S_PER_H
+
+BATCH_SPREAD_H = 4.0  # waiting batch work counts as short by what would clear it in this; design
+DRAWN_ROW_STEPS = 1024  # rows times steps of requests drawn at once: their arrays fit the L2 cache
+MAX_DRAWN_STEPS = 64
+TINY = 1e-12  # keeps 0 / 0 out of shares whose numerator is then 0
+
+
+class Service:
+    """The queue of every row, and the requests that reach it.
+
+    Attributes
+    ----------
+    requests_per_min : FloatArray, shape (3,)
+        Mean requests per minute and car that may run in cars, by class.
+    work_car_h : FloatArray, shape (3,)
+        Car-hours per request; 0 for a class that no car can serve.
+    util : FloatArray, shape (num_envs,)
+        Busy share of the serving cars in the step just played.
+    busy_h : FloatArray, shape (num_envs,)
+        Car-hours of work done in it.
+    short, idle : FloatArray, shapes (num_envs, 2) and (num_envs, num_groups)
+        What the greedy loader goes by: cars short per tier, cars idle per group.
+    """
+
+    queue: QueueState
+    flows: ServiceFlows  # of the step just played
+
+    def __init__(
+        self, config: EnvConfig, setup: ServingSetup, mean_linked: float, num_envs: int
+    ) -> None:
+        self._config, self._setup, self._num_envs = config, setup, num_envs
+        demand, work_car_s = config.demand, setup.work_car_s
+        eligible = np.array([1.0 - demand.trusted_only_share] * BATCH_70B + [1.0])
+        self.requests_per_min = mean_requests_per_min(demand, work_car_s, mean_linked) * eligible
+        self.work_car_h = np.where(np.isfinite(work_car_s), work_car_s, 0.0) / S_PER_H
+        self._deadline_shares = np.array(list(demand.batch_deadline_shares.values()))
+        self._draw_steps = max(1, min(MAX_DRAWN_STEPS, DRAWN_ROW_STEPS // num_envs))
+
+    def begin(self, exo: Exogenous) -> None:
+        """Start an episode with nothing queued and nothing in flight."""
+        rows, groups = self._num_envs, self._setup.num_groups
+        self._exo = exo
+        self.queue = QueueState.zeros(rows, self._setup)
+        self.flows = no_flows(rows, groups)
+        self.util, self.busy_h = np.zeros(rows), np.zeros(rows)
+        self.short, self.idle = np.zeros((rows, len(TIERS))), np.zeros((rows, groups))
+        self._serving: FloatArray = np.zeros((rows, groups))
+
+    def play(self, step: int, blocks: Sequence[Block], parts: Sequence[Dispatch]) -> None:
+        """Serve the requests of a step with the cars that `dispatch` found."""
+        rows = self._num_envs
+        cars = per_row(rows, blocks, [part.profile for part in parts])
+        lost = per_row(rows, blocks, [part.lost_cars for part in parts])
+        stopped = per_row(rows, blocks, [part.stopped for part in parts])
+        chat, batch = self._arrivals(step)
+        self.flows = serve(
+            self._setup,
+            cars,
+            chat,
+            self.queue.batch_due,
+            batch,
+            self.queue.running,
+            lost,
+            self._off_share(stopped),
+        )
+        serving = cars.sum(axis=2)
+        busy = (self.flows.util * serving).sum(axis=1)
+        self.util = busy / np.maximum(serving.sum(axis=1), TINY)
+        self.busy_h = busy / MIN_PER_H
+        self._serving = cars[:, :, -1].copy()
+        if self._setup.places_models:
+            self._note_shortage()
+
+    def open_requests(self) -> FloatArray:
+        """Count what is queued or in flight: at the horizon the data centre takes it."""
+        left = self.queue.running.copy()
+        left[:, BATCH_70B] += self.queue.batch_due.sum(axis=1)
+        return left
+
+    def _arrivals(self, step: int) -> tuple[FloatArray, FloatArray]:
+        """Eligible chat requests (num_envs, 2, minutes) and batch requests (num_envs, deadlines).
+
+        They are drawn for some steps at once: what a draw is does not depend on when it is made.
+        """
+        ahead = step % self._draw_steps
+        if ahead == 0:
+            num_steps = min(self._draw_steps, self._config.num_steps - step)
+            level = self.requests_per_min * self._config.num_cars
+            requests = self._exo.requests(level, step, num_steps)
+            shape = (len(CLASSES), self._num_envs, num_steps, self._config.step_min)
+            self._requests = requests.reshape(shape).transpose(2, 1, 0, 3).astype(np.float64)
+        now = self._requests[ahead]
+        return now[:, :BATCH_70B], now[:, BATCH_70B].sum(axis=1)[:, None] * self._deadline_shares
+
+    def _off_share(self, stopped: FloatArray) -> FloatArray:
+        """Share of the cars that could hold batch work and served, now switched off on purpose."""
+        holds_batch = self._setup.rate[:, BATCH_70B] > 0
+        served = self._serving @ holds_batch
+        share: FloatArray = np.minimum(stopped @ holds_batch / np.maximum(served, TINY), 1.0)
+        return share
+
+    def _note_shortage(self) -> None:
+        turned_away = self.flows.diverted * (self.work_car_h / self._config.dt_h)
+        queued = self.queue.batch_due.sum(axis=1) * self.work_car_h[BATCH_70B] / BATCH_SPREAD_H
+        self.short = turned_away[:, :BATCH_70B]
+        self.short[:, TIER_70B] += queued
+        self.idle = self._serving * (1.0 - self.flows.util)
+
+
+def per_row(num_envs: int, blocks: Sequence[Block], parts: Sequence[FloatArray]) -> FloatArray:
+    """Add the parts of the blocks up by row, in the order of the blocks."""
+    if len(parts) == 1:
+        return parts[0]
+    total = np.zeros((num_envs, *parts[0].shape[1:]))
+    for block, part in zip(blocks, parts, strict=True):
+        total[block.row_lo : block.row_hi] += part
+    return total
+
+
+def no_flows(num_envs: int, num_groups: int) -> ServiceFlows:
+    """Flows of a step in which nothing happened: what the first observation shows."""
+    rows, by_class = np.zeros(num_envs), np.zeros((num_envs, len(CLASSES)))
+    by_group = np.zeros((num_envs, num_groups))
+    return ServiceFlows(
+        arrived=by_class,
+        dispatched=by_class,
+        on_time=by_class,
+        late=by_class,
+        lost=by_class,
+        diverted=by_class,
+        expired=by_class,
+        requeued=rows,
+        ttft_sum_s=rows,
+        util=by_group,
+    )
