@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help demo install test test-slow packaging check lint type layers format bench wheel clean
+.PHONY: help demo install test test-slow packaging check lint type layers format calibration bench wheel clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -38,6 +38,11 @@ layers: $(VENV)/.dev
 format: $(VENV)/.dev  ## rewrite in house style
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+calibration: $(VENV)/.cli  ## simulated weeks against measured ones (raw data in DATA=FOLDER)
+	@test -n "$(DATA)" || { echo "make calibration DATA=FOLDER: the folder of raw data"; exit 2; }
+	$(BIN)/python -m experiments.calibration --data "$(DATA)" --out runs/calibration
+	@echo "figure and errors: runs/calibration"
 
 bench: $(VENV)/.cli  ## steps per second
 	$(BIN)/fleet bench

@@ -14,8 +14,8 @@ from functools import cache
 from typing import TypeVar
 
 # A tenth of the cars of a block are active in a step. Large blocks keep numpy's loops long against
-# its calls, which only one thread can make at a time: half a million on each of two cores is best.
-BLOCK_CARS = 524_288
+# its calls, which only one thread can make at a time. Fixed, because sums depend on it.
+BLOCK_CARS = 262_144
 DENSE_CARS = 16_384  # the same where a loop runs over all cars: 64 kB per float32 array
 
 S = TypeVar("S")
@@ -68,4 +68,11 @@ def for_each(jobs: Sequence[S], work: Callable[[S], T]) -> list[T]:
 
 @cache
 def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(max_workers=os.cpu_count() or 1, thread_name_prefix="fleet")
+    return ThreadPoolExecutor(max_workers=_num_cores(), thread_name_prefix="fleet")
+
+
+def _num_cores() -> int:
+    """Cores this process may use, where the system tells; else all there are."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

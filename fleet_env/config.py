@@ -63,6 +63,8 @@ class FleetConfig:
     target_soc_nca: float = 0.80  # domain 7
     target_soc_lfp: float = 0.95  # domain 7
     standby_w: float = 10.0  # asleep; domain 1b, est
+    # factor on the measured error of stated departures; 0: owners tell the truth (privileged)
+    stated_error_scale: float = 1.0
     override_per_month: float = (
         0.5  # owner override (snooze for the rest of the stay); domain 3, est
     )
@@ -89,6 +91,7 @@ class FleetConfig:
             wifi_cap_mbps=(0.1, 10_000.0),
             max_age_years=(0.1, 30.0),
             standby_w=(0.0, 500.0),
+            stated_error_scale=(0.0, 10.0),
             override_per_month=(0.0, 100.0),
         )
 
@@ -205,6 +208,7 @@ class EnergyConfig:
     files: str = ""  # folder with price_weather_*/carbon_* files to replay; "" = seasonal profiles
     source: str = "managed"  # grid | pack | managed
     cheap_hours: float = 6.0  # the cheapest hours of a day that count as cheap
+    charger_curve: bool = True  # False: the on-board charger is as efficient at any load
     margin_h: float = 3.0  # cheap hours to spare before the pack is drawn; design
     pack_wear_usd_per_kwh: float = 0.02  # the manager's rule of thumb; domain 2c marginal wear
     public_usd_per_kwh: float = 0.45  # public fast charging; est

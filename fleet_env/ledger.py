@@ -101,6 +101,7 @@ class Ledger:
     def _book_requests(self, flows: ServiceFlows, open_requests: FloatArray | None) -> None:
         for kind, span in REQUEST_SPANS.items():
             self.values[span] = getattr(flows, kind).T
+        self.values[METRIC["ttft_request_s"]] = flows.ttft_sum_s
         self.values[METRIC["requeued_batch_70b"]] = flows.requeued
         if open_requests is not None:
             self.values[REQUEST_SPANS["expired"]] += open_requests.T

@@ -17,6 +17,7 @@ _REQUESTS = {
 }
 METRICS: dict[str, str] = {
     **{f"{kind}_{name}": doc for kind, doc in _REQUESTS.items() for name in CLASSES},
+    "ttft_request_s": "chat requests started in cars times their mean time to first token",
     "requeued_batch_70b": "batch requests that fell back into the queue from cars that stopped",
     "on_duty_h": "car-hours on duty",
     "serving_h": "car-hours serving (awake, loaded, present)",

@@ -30,7 +30,7 @@ CAR_FIELDS = (
     Field("linked", "flag", 0, 1, "a link the owner allows at this place"),
     Field("on_duty", "flag", 0, 1, "on duty in the step before (after projection)"),
     Field("snoozed", "flag", 0, 1, "called back by the owner for the rest of this stay"),
-    Field("soc", "1", 0, 1, "state of charge"),
+    Field("soc", "1", 0, 1, "state of charge, 0 on the road (not reported)"),
     Field("gap_kwh", "kWh", -200, 200, "charge owed: twin without compute minus car"),
     Field("stay_h", "h", 0, 48, "stated departure minus now, 0 when overdue or away"),
     Field("parked_h", "h", 0, 96, "time since arrival, 0 while driving"),
@@ -46,17 +46,6 @@ CAR_FIELDS = (
     Field("target_soc", "1", 0, 1, "wanted at departure"),
 )
 CAR = {field.name: i for i, field in enumerate(CAR_FIELDS)}
-# set once per episode; the rest changes while it runs
-STATIC_CAR_FIELDS = (
-    "pack_kwh",
-    "lfp",
-    "fits_8b",
-    "fits_70b",
-    "awake_kw",
-    "busy_kw",
-    "reserve_soc",
-    "target_soc",
-)
 
 
 def _series(name: str, unit: str, low: float, high: float, doc: str) -> tuple[Field, ...]:

@@ -5,10 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from fleet_env.config import EnvConfig, RewardConfig
-from fleet_env.types import BATCH_70B, CHAT_8B, CHAT_70B, FloatArray
-from fleet_env.units import KB_PER_GB, TOKENS_PER_MTOK
-
-INTERACTIVE = (CHAT_8B, CHAT_70B)
+from fleet_env.types import BATCH_70B, FloatArray
+from fleet_env.units import KB_PER_GB
 
 
 def request_prices(config: EnvConfig, usd_per_token: FloatArray) -> FloatArray:
@@ -53,8 +51,3 @@ def wear_usd_per_fade_kwh(config: RewardConfig) -> float:
 def cellular_gb(requests: FloatArray, config: RewardConfig) -> FloatArray:
     """Size the data of requests served over cellular links [GB]."""
     return requests * (config.request_kb / KB_PER_GB)
-
-
-def car_kwh_per_mtok(wall_kwh: float, tokens: float) -> float:
-    """Energy per million output tokens; nan where there are none."""
-    return wall_kwh / tokens * TOKENS_PER_MTOK if tokens > 0 else float("nan")

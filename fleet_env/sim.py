@@ -13,7 +13,7 @@ from fleet_env.config import EnvConfig
 from fleet_env.dispatch import Dispatch, dispatch, refusals
 from fleet_env.dynamics import mobility, thermal
 from fleet_env.dynamics.duty import count_by
-from fleet_env.dynamics.energy import load_evse, wall_kw
+from fleet_env.dynamics.energy import load_evse
 from fleet_env.dynamics.roofline import accelerator, datacentre_price
 from fleet_env.dynamics.serving import QueueState, ServiceFlows
 from fleet_env.dynamics.serving_setup import serving_setup
@@ -301,5 +301,5 @@ class FleetSim:
             table.awake_kw[step],
             serve_kw.astype(np.float32),
             table.awake_wall_kw[step],
-            wall_kw(serve_kw).astype(np.float32),
+            self._chips.wall_kw(serve_kw).astype(np.float32),
         )

@@ -1,1 +1,1 @@
-"""Dispatch rules that people would try first; all see the same observation ."""
+"""Dispatch rules that people would try first; all see the same observation."""

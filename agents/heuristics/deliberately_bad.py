@@ -1,4 +1,4 @@
-"""The opposite of every rule: if it does not rank last, the metric is broken ."""
+"""The opposite of every rule: if it does not rank last, the metric is broken."""
 
 from __future__ import annotations
 

@@ -25,6 +25,7 @@ MILD_C = 20.0  # at which the heat of an accelerator at full load is taken; desi
 
 # How a plugged car is fed in a step (`choose_mode`).
 GRID, PACK, FILL = 0, 1, 2
+FULL_LOAD_EFFICIENCY = 0.92  # of the on-board charger, last point of its curve; domain 2a
 CLOSED_GAP_KWH = 1e-5  # a smaller gap after a step is float32 rounding: it is closed
 TINY_KWH = 1e-30  # keeps 0 / 0 out of ratios whose numerator is then 0
 

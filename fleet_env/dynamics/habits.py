@@ -51,11 +51,13 @@ class MobilityTables:
 def tables(fleet: FleetConfig) -> MobilityTables:
     """Tables of the default owners, or of owners paid to plug in (`fleet.paid_habits`)."""
     habits = "paid" if fleet.paid_habits else "propensity"
-    return _tables(habits, fleet.standby_w, fleet.override_per_month)
+    return _tables(habits, fleet.standby_w, fleet.override_per_month, fleet.stated_error_scale)
 
 
 @lru_cache(maxsize=16)
-def _tables(habits: str, standby_w: float, override_per_month: float) -> MobilityTables:
+def _tables(
+    habits: str, standby_w: float, override_per_month: float, stated_error_scale: float
+) -> MobilityTables:
     plug, habit, trip = (read_table(f"mobility_{n}.csv") for n in ("plug", "habit", "trips"))
     stated, charger = read_table("mobility_stated.csv"), read_table("chargers.csv")
     factor = np.full((3, NUM_BANDS), NO_PLUG, np.float32)
@@ -72,7 +74,7 @@ def _tables(habits: str, standby_w: float, override_per_month: float) -> Mobilit
         trip_km=trip["km"].astype(np.float32),
         trip_h=trip["hours"].astype(np.float32),
         stated_share=stated_share(error_h),
-        stated_error_h=error_h,
+        stated_error_h=error_h * np.float32(stated_error_scale),
         evse_dc_kw=(charger["ac_kw"] * charger["eta"]).astype(np.float32),
         standby_kw=standby_w / W_PER_KW,
         snooze_per_h=override_per_month / (DAYS_PER_MONTH * HOURS_PER_DAY),

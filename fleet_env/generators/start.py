@@ -67,6 +67,7 @@ class _Key(NamedTuple):
     paid_habits: bool
     standby_w: float
     override_per_month: float
+    stated_error_scale: float
     work_charger_share: float
 
 
@@ -199,6 +200,7 @@ def _key(config: EnvConfig) -> _Key:
         fleet.paid_habits,
         fleet.standby_w,
         fleet.override_per_month,
+        fleet.stated_error_scale,
         fleet.work_charger_share,
     )
 
@@ -210,6 +212,7 @@ def _library(key: _Key) -> StartLibrary:
         paid_habits=key.paid_habits,
         standby_w=key.standby_w,
         override_per_month=key.override_per_month,
+        stated_error_scale=key.stated_error_scale,
         work_charger_share=key.work_charger_share,
     )
     params = _donor_params(fleet)

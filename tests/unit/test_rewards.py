@@ -45,8 +45,3 @@ def test_terms_by_hand() -> None:
 def test_wear_by_hand() -> None:
     """150 USD/kWh over the 20 % that may fade: 750 USD per kWh and unit of fade."""
     assert rewards.wear_usd_per_fade_kwh(RewardConfig()) == pytest.approx(750.0)
-
-
-def test_energy_per_token_by_hand() -> None:
-    assert rewards.car_kwh_per_mtok(2.0, 500_000) == 4.0
-    assert np.isnan(rewards.car_kwh_per_mtok(2.0, 0.0))
