@@ -51,7 +51,7 @@ class Size:
         """Build the environment of this size."""
         seen = "cars" if self.num_cars <= LARGEST_SEEN_CARS else "fleet"
         config = replace(card, num_cars=self.num_cars, observation=seen)
-        return FleetVectorEnv(num_envs=self.num_envs, split="test", config=config)
+        return FleetVectorEnv(num_envs=self.num_envs, split="train", config=config)
 
 
 def bench(settings: schema.BenchSettings, out: Path) -> pd.DataFrame:

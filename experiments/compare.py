@@ -75,7 +75,8 @@ def draw(rows: Sequence[dict[str, Any]], env: str, file: Path) -> None:
     """Draw the comparison into a PNG file."""
     figure = Figure(figsize=(9, 1.6 + 0.45 * len(rows)), layout="constrained")
     plot_money(figure.add_subplot(), rows)
-    figure.suptitle(f"{env}: {rows[0]['episodes']} days per policy", x=0.01, ha="left")
+    title = "{episodes} days per policy ({demand_days} distinct demand days)".format(**rows[0])
+    figure.suptitle(f"{env}: {title}", x=0.01, ha="left")
     write_atomic(file, lambda path: figure.savefig(path, dpi=150, format="png"))
 
 
@@ -83,9 +84,13 @@ def show(rows: Sequence[dict[str, Any]], settings: schema.RunSettings, out: Path
     """Print the tables and where the files lie."""
     console = report.console()
     title = f"{settings.env.name}: {settings.num_episodes} {settings.split} days"
-    console.print(report.table(rows, report.MONEY, f"{title}, money", report.MONEY_NOTE))
-    console.print(report.table(rows, report.SERVICE, f"{title}, service", report.SERVICE_NOTE))
-    console.print(report.table(rows, report.ENERGY, f"{title}, energy", report.ENERGY_NOTE))
+    for name, columns, note in (
+        ("money, mean over days", report.MONEY, report.MONEY_NOTE.format(**rows[0])),
+        ("money by term, mean over days", report.TERMS, report.TERMS_NOTE),
+        ("service", report.SERVICE, report.SERVICE_NOTE),
+        ("energy", report.ENERGY, report.ENERGY_NOTE),
+    ):
+        console.print(report.table(rows, columns, f"{title}, {name}", note))
     console.print(f"results: {out}", soft_wrap=True, highlight=False)
 
 

@@ -55,7 +55,7 @@ def digest(content: Any) -> str:
 
 
 def code_digest() -> str:
-    """Hash of all source and table files of `fleet_env` and `agents`.
+    """Hash of all source and table files of `fleet_env` and `agents`, and of the runner.
 
     Two runs with this hash and the configuration in common give the same records.
     """
@@ -66,6 +66,7 @@ def code_digest() -> str:
             for file in sorted(Path(folder).rglob("*")):
                 if file.suffix in (".py", ".csv", ".json"):
                     total.update(file.relative_to(folder).as_posix().encode() + file.read_bytes())
+    total.update(Path(__file__).with_name("runner.py").read_bytes())
     return total.hexdigest()[:16]
 
 
@@ -160,7 +161,7 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[
         if old.get(key) != new.get(key):
             yield f"{key} was {old.get(key)!r}, is {new.get(key)!r}"
     if before["code_hash"] != now["code_hash"]:
-        yield "the code of fleet_env or agents has changed since"
+        yield "the code of fleet_env, agents or the runner has changed since"
 
 
 def flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -9,15 +9,17 @@ import numpy as np
 import pandas as pd
 from rich.box import SIMPLE
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-from experiments.stats import Interval, bootstrap, middle_days, paired, worst_decile
+from experiments.stats import Interval, bootstrap, iqm, paired, worst_decile
 from fleet_env.config import EnvConfig
 from fleet_env.metrics import REWARD_TERMS
-from fleet_env.types import CLASS_TIER, CLASSES, TIER_70B, FloatArray
+from fleet_env.types import CLASSES, FloatArray, IntArray
 from fleet_env.units import DAYS_PER_MONTH, G_PER_KG, TOKENS_PER_MTOK
 
 REFERENCE = "dc_only"  # the policy that never uses a car
+CHAT = ("chat_8b", "chat_70b")
 
 
 def usd_per_car_month(records: pd.DataFrame, column: str = "return") -> FloatArray:
@@ -41,52 +43,72 @@ def summarise(records: pd.DataFrame, config: EnvConfig, seed: int) -> list[dict[
     Returns
     -------
     list of dict
-        `usd`, `usd_low`, `usd_high`: interquartile mean over days of USD per car-month against
-        `dc_only` (or against 0, its score by construction, if it was not played) and its 95 %
-        interval; `usd/<term>`: the same money by term, over the same middle days, so the terms
-        add up; and the service, energy and owner figures of `_service` and `_energy`. A figure
-        that does not exist, for instance energy per token where no token was made, is None.
+        `usd`, `usd_low`, `usd_high`: mean over days of USD per car-month against `dc_only` (or
+        against 0, its score by construction, if it was not played) and its 95 % interval, by
+        demand day; `minus_best` with `_low` and `_high`: the same of the paired difference to the
+        best policy, and `ties_best`: whether that interval holds 0 (False for the best itself);
+        `usd_iqm`, `usd_worst_decile`: other statistics of the same days; `usd/<term>`: the mean
+        money by term, which adds up to `usd`; `demand_days`: distinct days of the
+        demand trace; and the service, energy and owner figures of `_service` and `_energy`. A
+        figure that does not exist, for instance energy per token where no token was made, is None.
     """
     parts = {str(name): part.sort_values("scenario") for name, part in records.groupby("policy")}
-    reference = parts.get(REFERENCE)
+    money = {name: usd_per_car_month(part) for name, part in parts.items()}
+    reference = money.get(REFERENCE, 0.0)
+    best = max(money, key=lambda name: float(money[name].mean()))
     rows = []
     for name, part in parts.items():
-        interval = _against(part, reference, np.random.default_rng(seed))
-        row = {"policy": name, "episodes": len(part)}
-        row |= {"usd": interval.point, "usd_low": interval.low, "usd_high": interval.high}
-        rows.append(row | _money(part) | _service(part, config) | _energy(part, config))
+        days = part["trace_day"].to_numpy()
+        row = {"policy": name, "episodes": len(part), "demand_days": len(np.unique(days))}
+        row |= _interval("usd", bootstrap(money[name] - reference, _rng(seed), days))
+        row |= _minus_best(name, best, money, days, seed)
+        row |= {"usd_iqm": float(iqm(money[name] - reference))}
+        row |= {"usd_worst_decile": worst_decile(money[name] - reference)}
+        rows.append(row | _terms(part) | _service(part, config) | _energy(part, config))
     return sorted(rows, key=lambda row: row["usd"], reverse=True)
 
 
-def _against(
-    part: pd.DataFrame, reference: pd.DataFrame | None, rng: np.random.Generator
-) -> Interval:
-    money = usd_per_car_month(part)
-    if reference is None:
-        return bootstrap(money, rng)
-    return paired(money, usd_per_car_month(reference), rng)
+def _rng(seed: int) -> np.random.Generator:
+    return np.random.default_rng(seed)
 
 
-def _money(part: pd.DataFrame) -> dict[str, float]:
-    money = usd_per_car_month(part)
-    middle = middle_days(money)
-    terms = {
-        f"usd/{term}": float(usd_per_car_month(part, f"reward/{term}")[middle].mean())
+def _interval(key: str, interval: Interval) -> dict[str, Any]:
+    return {key: interval.point, f"{key}_low": interval.low, f"{key}_high": interval.high}
+
+
+def _minus_best(
+    name: str, best: str, money: dict[str, FloatArray], days: IntArray, seed: int
+) -> dict[str, Any]:
+    if name == best:
+        nothing = dict.fromkeys(("minus_best", "minus_best_low", "minus_best_high"))
+        return {**nothing, "ties_best": False}
+    difference = paired(money[name], money[best], _rng(seed), days)
+    return {**_interval("minus_best", difference), "ties_best": not difference.excludes_zero}
+
+
+def _terms(part: pd.DataFrame) -> dict[str, float]:
+    return {
+        f"usd/{term}": float(usd_per_car_month(part, f"reward/{term}").mean())
         for term in REWARD_TERMS
     }
-    return {"usd_mean": float(money.mean()), "usd_worst_decile": worst_decile(money), **terms}
 
 
 def _service(part: pd.DataFrame, config: EnvConfig) -> dict[str, float | None]:
-    """SLO attainment of what cars took, share of demand they served, owners, seconds."""
+    """Time to first token, SLO and diversion of chat, batch done, share of demand, owners."""
     total = {name: float(part[name].sum()) for name in part if name.startswith("metric/")}
     car_days = float((part["num_cars"] * part["days"]).sum())
     row: dict[str, float | None] = {}
-    for name in CLASSES:
-        on_time = total[f"metric/on_time_{name}"]
+    started = 0.0
+    for name in CHAT:
+        on_time, arrived = total[f"metric/on_time_{name}"], total[f"metric/arrived_{name}"]
         failed = total[f"metric/late_{name}"] + total[f"metric/lost_{name}"]
+        diverted = total[f"metric/diverted_{name}"]
         row[f"slo/{name}"] = _ratio(on_time, on_time + failed)
-        row[f"served/{name}"] = _ratio(on_time, total[f"metric/arrived_{name}"])
+        row[f"diverted/{name}"] = _ratio(diverted, arrived)
+        started += arrived - diverted
+    row["ttft_s"] = _ratio(total["metric/ttft_request_s"], started)
+    in_cars = total["metric/on_time_batch_70b"]
+    row["batch_in_cars"] = _ratio(in_cars, in_cars + total["metric/expired_batch_70b"])
     on_time = sum(total[f"metric/on_time_{name}"] for name in CLASSES)
     eligible = sum(total[f"metric/arrived_{name}"] for name in CLASSES)
     row["served_eligible"] = _ratio(on_time, eligible)
@@ -110,24 +132,16 @@ def _all_demand(total: dict[str, float], config: EnvConfig) -> float:
 def _energy(part: pd.DataFrame, config: EnvConfig) -> dict[str, float | None]:
     """Energy and carbon per million output tokens: cars, and the data centre for the same work.
 
-    The data centre is taken to run on the same grid, evenly through the day.
+    The data centre is taken to run in the same steps on the same grid.
     """
-    per_mtok = config.demand.output_tokens / TOKENS_PER_MTOK
-    mtok = {name: float(part[f"metric/on_time_{name}"].sum()) * per_mtok for name in CLASSES}
-    served = sum(mtok.values())
-    centre = config.datacentre
-    centre_kwh = sum(
-        mtok[name] * (centre.kwh_per_mtok_70b if tier == TIER_70B else centre.kwh_per_mtok_8b)
-        for name, tier in zip(CLASSES, CLASS_TIER, strict=True)
-    )
-    grid_g_per_kwh = float(part["grid_kg_per_kwh"].mean()) * G_PER_KG
-    carbon_g = float(part["metric/carbon_kg"].sum()) * G_PER_KG
+    requests = sum(float(part[f"metric/on_time_{name}"].sum()) for name in CLASSES)
+    served = requests * config.demand.output_tokens / TOKENS_PER_MTOK
     return {
         "mtok_served": served,
         "kwh_per_mtok": _ratio(float(part["metric/wall_kwh"].sum()), served),
-        "co2_g_per_mtok": _ratio(carbon_g, served),
-        "dc_kwh_per_mtok": _ratio(centre_kwh, served),
-        "dc_co2_g_per_mtok": _ratio(centre_kwh * grid_g_per_kwh, served),
+        "co2_g_per_mtok": _ratio(float(part["metric/carbon_kg"].sum()) * G_PER_KG, served),
+        "dc_kwh_per_mtok": _ratio(float(part["dc_kwh"].sum()), served),
+        "dc_co2_g_per_mtok": _ratio(float(part["dc_carbon_kg"].sum()) * G_PER_KG, served),
     }
 
 
@@ -138,6 +152,10 @@ def _ratio(part: float, whole: float) -> float | None:
 Cell = Callable[[dict[str, Any]], str]
 
 
+def _below(head: str, name: str) -> str:
+    return f"{head}\n{name.replace('_', ' ')}"
+
+
 def _number(key: str, spec: str, factor: float = 1.0) -> Cell:
     def cell(row: dict[str, Any]) -> str:
         value = row[key]
@@ -146,23 +164,37 @@ def _number(key: str, spec: str, factor: float = 1.0) -> Cell:
     return cell
 
 
-def _interval(row: dict[str, Any]) -> str:
+def _usd(row: dict[str, Any]) -> str:
     return f"{row['usd']:+.3f} [{row['usd_low']:+.3f}, {row['usd_high']:+.3f}]"
+
+
+def _difference(row: dict[str, Any]) -> str:
+    if row["minus_best"] is None:
+        return "best"
+    low, high = row["minus_best_low"], row["minus_best_high"]
+    return f"{'~ ' * row['ties_best']}{row['minus_best']:+.3f} [{low:+.3f}, {high:+.3f}]"
 
 
 MIN_WIDTH = 120  # of the widest table [characters]
 MONEY: dict[str, Cell] = {
-    "USD/car-month": _interval,
-    "mean": _number("usd_mean", "+.3f"),
+    "USD/car-month": _usd,
+    "minus best": _difference,
+    "IQM": _number("usd_iqm", "+.3f"),
     "worst 10 %": _number("usd_worst_decile", "+.3f"),
+}
+TERMS: dict[str, Cell] = {
+    "USD/car-month": _number("usd", "+.3f"),
     **{term: _number(f"usd/{term}", "+.3f") for term in REWARD_TERMS},
 }
 SERVICE: dict[str, Cell] = {
-    **{f"SLO {name.replace('_', ' ')}": _number(f"slo/{name}", ".2%") for name in CLASSES},
+    **{_below("SLO", name): _number(f"slo/{name}", ".2%") for name in CHAT},
+    **{_below("diverted", name): _number(f"diverted/{name}", ".1%") for name in CHAT},
+    "TTFT\n[s]": _number("ttft_s", ".2f"),
+    "batch\nin cars": _number("batch_in_cars", ".1%"),
     "served": _number("served_eligible", ".1%"),
     "of all": _number("served_all", ".1%"),
-    "shortfalls": _number("shortfalls_per_1000_car_days", ".2f"),
-    "broken": _number("broken_promises_per_1000_car_days", ".2f"),
+    "short-\nfalls": _number("shortfalls_per_1000_car_days", ".2f"),
+    "broken\npromises": _number("broken_promises_per_1000_car_days", ".2f"),
 }
 ENERGY: dict[str, Cell] = {
     "on duty": _number("on_duty_h_per_car_day", ".2f"),
@@ -174,17 +206,23 @@ ENERGY: dict[str, Cell] = {
     "ms/decision": _number("decision_s", ".3f", 1e3),
 }
 MONEY_NOTE = (
-    "USD per car-month against the data centre alone: interquartile mean over days with its 95 % "
-    "bootstrap interval; the terms are those of the same middle days and add up to it."
+    "Mean over days, against the data centre alone; minus best: against the best policy, paired by "
+    "day; 95 % bootstrap intervals by demand day ({demand_days} distinct ones among the {episodes} "
+    "days). ~: holds 0, not distinguishable from the best. IQM: interquartile mean. Worst 10 %: "
+    "mean of the worst tenth of the days."
 )
+TERMS_NOTE = "Mean over days against the data centre alone; the terms add up to it."
 SERVICE_NOTE = (
-    "SLO: on time / (on time + late + lost) of what ran in cars. Served: on-time share of the "
-    "requests that may leave the data centre; of all requests. Shortfalls and broken promises: "
-    "per 1,000 car-days."
+    "SLO: on time / (on time + late + lost) of chat in cars; excess is diverted first. Diverted: "
+    "share of chat sent to the data centre because it would have waited too long. TTFT: mean time "
+    "to first token of chat in cars. Batch in cars: share done there by its deadline (open at the "
+    "end counts as not). Served: on-time share of the requests that may leave the data centre; of "
+    "all requests. Shortfalls and broken promises: per 1,000 car-days."
 )
 ENERGY_NOTE = (
     "On duty: hours per car-day. Mtok: million output tokens served in cars, all days; (DC): the "
-    "data centre for the same work, on the same grid. ms/decision: per fleet, median."
+    "data centre for the same requests in the same hours, on the same grid. ms/decision: per "
+    "fleet, median."
 )
 
 
@@ -200,7 +238,7 @@ def table(rows: Sequence[dict[str, Any]], columns: dict[str, Cell], title: str, 
     out = new_table(title, note)
     out.add_column("policy", no_wrap=True)
     for name in columns:
-        out.add_column(name, justify="right", no_wrap=True)
+        out.add_column(escape(name), justify="right", no_wrap=True)
     for row in rows:
         out.add_row(row["policy"], *(cell(row) for cell in columns.values()))
     return out

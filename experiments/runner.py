@@ -17,8 +17,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from agents import registry
 from agents.base import Obs, Policy, fleet_field
 from experiments.nearest import nearest
-from fleet_env.config import EnvConfig
-from fleet_env.types import FloatArray
+from fleet_env.config import DataCentreConfig, EnvConfig
+from fleet_env.dynamics.roofline import DEFAULT_MIX, datacentre_price
+from fleet_env.generators.clock import MIN_PER_DAY, YEAR_OF_SPLIT, load_zone
+from fleet_env.types import CLASS_TIER, CLASSES, TIERS, FloatArray
+from fleet_env.units import TOKENS_PER_MTOK
 from fleet_env.vector_env import FleetVectorEnv
 
 StepHook = Callable[[int, Sequence[int], dict[str, Any]], None]  # step, scenarios, info
@@ -70,9 +73,11 @@ def play(
     Returns
     -------
     pandas.DataFrame
-        One row per scenario: `policy`, `split`, `scenario`, `num_cars`, `days`, the episode
-        fields of `fleet_env.metrics`, `grid_kg_per_kwh` (mean of the steps) and `decision_s`
-        (median seconds per decision of one fleet).
+        One row per scenario: `policy`, `split`, `scenario`, `num_cars`, `days`; `date` (local, of
+        prices and weather) and `trace_day` (day of the demand trace) on which it starts; the
+        episode fields of `fleet_env.metrics`; `dc_kwh` and `dc_carbon_kg`, what the data centre
+        would have used and emitted for the requests that cars did on time, in the same steps; and
+        `decision_s` (median seconds per decision of one fleet).
     """
     frames = []
     for scenarios in days.batches():
@@ -83,8 +88,33 @@ def play(
         env.close()
         head = {"policy": policy_name, "split": days.split}
         size = {"num_cars": config.num_cars, "days": config.days}
-        frames.append(pd.DataFrame({**head, **size, **episode}))
+        frames.append(pd.DataFrame({**head, **size, **_start(env), **episode}))
     return pd.concat(frames, ignore_index=True)
+
+
+def _start(env: FleetVectorEnv) -> dict[str, Any]:
+    """Local date of each scenario, and the day of the demand trace that it replays first."""
+    exo = env.sim.exo
+    zone = load_zone(env.config.time_zone, YEAR_OF_SPLIT[env.split])
+    local_day = (exo.utc_start_min + zone.offset(exo.utc_start_min)) // MIN_PER_DAY
+    date = local_day.astype("datetime64[D]").astype(str)
+    return {"date": date, "trace_day": exo.start_minute // MIN_PER_DAY}
+
+
+def datacentre_request_kwh(config: EnvConfig) -> FloatArray:
+    """Energy of a request of each class in the data centre, shape (3,) [kWh].
+
+    The card states it per output token at the default mix of input and output; another mix
+    scales it as it scales the price, by the time that the roofline gives to each token.
+    """
+    centre, demand = config.datacentre, config.demand
+    per_token = datacentre_price(DataCentreConfig())  # of the default card: no price is 0 there
+    per_request = per_token @ [demand.input_tokens, demand.output_tokens]
+    per_default = per_token @ [DEFAULT_MIX.input_tokens, DEFAULT_MIX.output_tokens]
+    kwh_per_mtok = np.array([getattr(centre, f"kwh_per_mtok_{tier}") for tier in TIERS])
+    default_kwh = kwh_per_mtok * DEFAULT_MIX.output_tokens / TOKENS_PER_MTOK
+    kwh: FloatArray = (default_kwh * per_request / per_default)[list(CLASS_TIER)]
+    return kwh
 
 
 def _episode(
@@ -97,20 +127,25 @@ def _episode(
     first, info = env.reset(options={"scenario_seeds": list(scenarios)})
     obs = cast("Obs", first)
     policy.reset(np.ones(env.num_envs, dtype=bool))
-    carbon: list[FloatArray] = []
+    request_kwh = datacentre_request_kwh(env.config)
+    dc_kwh, dc_carbon_kg = np.zeros(env.num_envs), np.zeros(env.num_envs)
     seconds: list[float] = []
     for step in range(env.config.num_steps):
-        carbon.append(fleet_field(obs, "carbon").astype(np.float64))
+        carbon_kg_per_kwh = fleet_field(obs, "carbon").astype(np.float64)
         start = time.perf_counter()
         action = policy.act(obs, rng)
         seconds.append((time.perf_counter() - start) / env.num_envs)
         after, _, _, info = env.play(action)
+        kwh = request_kwh @ [info[f"metric/on_time_{name}"] for name in CLASSES]
+        dc_kwh += kwh
+        dc_carbon_kg += kwh * carbon_kg_per_kwh
         obs = cast("Obs", after)
         if on_step is not None:
             on_step(step, scenarios, info)
     return {
         **{name: np.asarray(sums) for name, sums in info["episode_sums"].items()},
-        "grid_kg_per_kwh": np.mean(carbon, axis=0),
+        "dc_kwh": dc_kwh,
+        "dc_carbon_kg": dc_carbon_kg,
         "decision_s": float(np.median(seconds)),
     }
 

@@ -19,7 +19,7 @@ from experiments.nearest import nearest
 from experiments.plots.study import plot_changes
 from experiments.records import RunFolder, write_atomic, write_csv, write_json
 from experiments.runner import play, policies_or_all, progress
-from experiments.stats import Interval, mean, paired
+from experiments.stats import Interval, paired
 from fleet_env.config import EnvConfig
 
 BASE = "base"
@@ -47,8 +47,7 @@ def study(settings: schema.StudySettings, out: Path) -> pd.DataFrame:
     -------
     pandas.DataFrame
         One row per variant and policy: `base` (USD per car-month of the card itself), `change`
-        (variant minus base, mean over the same days), `low`, `high` (95 %). The mean, not the
-        interquartile mean: what acts on rare days, such as a shortfall, counts in full.
+        (variant minus base, mean over the same days), `low`, `high` (95 %).
     """
     cards = variants(settings)
     policies = policies_or_all(settings.policies)
@@ -101,7 +100,10 @@ def _play_all(
 
 
 def compute_changes(records: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """Compare each variant with the card itself, policy by policy, paired by day."""
+    """Compare each variant with the card itself, policy by policy, paired by day.
+
+    Days are resampled by the demand day that they replay on the card itself.
+    """
     return pd.DataFrame(list(_changes(records, seed)))
 
 
@@ -112,9 +114,10 @@ def _changes(records: pd.DataFrame, seed: int) -> Iterator[dict[str, Any]]:
     }
     for (variant, policy), part in parts.items():
         if variant != BASE:
-            base = report.usd_per_car_month(parts[BASE, policy])
-            now = report.usd_per_car_month(part)
-            change = paired(now, base, np.random.default_rng(seed), statistic=mean)
+            before = parts[BASE, policy]
+            base, now = report.usd_per_car_month(before), report.usd_per_car_month(part)
+            days = before["trace_day"].to_numpy()
+            change = paired(now, base, np.random.default_rng(seed), days)
             row = {"variant": variant, "policy": policy, "base": float(base.mean())}
             yield row | {"change": change.point, "low": change.low, "high": change.high}
 
@@ -136,8 +139,12 @@ def _draw(changes: pd.DataFrame, settings: schema.StudySettings, file: Path) -> 
 
 
 def _show(changes: pd.DataFrame, settings: schema.StudySettings, out: Path) -> None:
-    note = "mean over days, variant minus base; *: paired 95 % interval excludes 0"
-    title = f"{settings.study.name} of {settings.env.name}: change of USD per car-month"
+    note = (
+        "Variant minus base, mean over days; *: paired 95 % bootstrap interval (by demand day) "
+        "excludes 0."
+    )
+    head = f"{settings.study.name} of {settings.env.name}"
+    title = f"{head}: change of USD per car-month (mean over days)"
     table = report.new_table(title, note)
     table.add_column("variant", no_wrap=True)
     policies = list(changes["policy"].unique())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from typing import Any, cast
 
 import numpy as np
@@ -214,12 +215,16 @@ def _scenario_seeds(
     if unknown:
         raise ValueError(f"reset options {sorted(unknown)}: expected only 'scenario_seeds'")
     seeds = np.asarray(options["scenario_seeds"])
-    whole = seeds.shape == (num_envs,) and seeds.dtype.kind in "iu"
-    if not whole or (seeds < 0).any() or (seeds >= size).any():
-        raise ValueError(
-            f"scenario_seeds={options['scenario_seeds']!r}: expected {num_envs} integers >= 0 and "
-            f"< {size} (the size of the split), one per row"
-        )
+    expected = (
+        f"expected {num_envs} integers >= 0 and < {size} (the size of the split), one per row"
+    )
+    if seeds.shape != (num_envs,) or seeds.dtype.kind not in "iu":
+        given = reprlib.repr(options["scenario_seeds"])
+        raise ValueError(f"scenario_seeds={given}: {expected}")
+    outside = (seeds < 0) | (seeds >= size)
+    if outside.any():
+        row = int(outside.argmax())
+        raise ValueError(f"scenario_seeds[{row}]={seeds[row]}: {expected}")
     return seeds.astype(np.int64)
 
 

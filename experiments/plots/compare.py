@@ -28,6 +28,9 @@ LABELS = {
     "slo": "late and lost",
 }
 
+XLABEL = "USD per car-month against the data centre alone (mean over days)"
+TIES = "\n~ not distinguishable from the best: paired 95 % interval holds 0"
+
 
 def plot_money(ax: Axes, rows: Sequence[dict[str, Any]]) -> Axes:
     """Draw the money of each policy, stacked by term, with net and interval; best on top.
@@ -56,13 +59,14 @@ def plot_money(ax: Axes, rows: Sequence[dict[str, Any]]) -> Axes:
         mec="white",
         ms=7,
         capsize=3,
-        label="net, 95 % interval",
+        label="net, mean over days with 95 % interval",
     )
-    for height, value in zip(y, point, strict=True):
-        ax.annotate(f" {value:+.2f}", (1.0, height), xycoords=ax.get_yaxis_transform(), va="center")
+    for height, row in zip(y, order, strict=True):
+        text = f" {row['usd']:+.2f}{' ~' if row['ties_best'] else ''}"
+        ax.annotate(text, (1.0, height), xycoords=ax.get_yaxis_transform(), va="center")
     ax.axvline(0.0, color="black", lw=0.8)
     ax.set_yticks(y, labels=[row["policy"] for row in order])
-    ax.set_xlabel("USD per car-month against the data centre alone (interquartile mean over days)")
+    ax.set_xlabel(XLABEL + (TIES if any(row["ties_best"] for row in order) else ""))
     ax.spines[["top", "right"]].set_visible(False)
     ax.legend(frameon=False, ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1.0), fontsize=8)
     return ax

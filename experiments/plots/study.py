@@ -40,7 +40,11 @@ def plot_changes(ax: Axes, changes: pd.DataFrame) -> Axes:
         ax.text(*place, _text(row.change), ha="center", va="center", fontsize=7, color=colour)
     ax.set_xticks(range(len(columns)), labels=columns, rotation=35, ha="right")
     ax.set_yticks(range(len(rows)), labels=rows)
-    ax.set_title("change of USD per car-month\n(grey: interval holds 0)", fontsize=9, loc="left")
+    ax.set_title(
+        "change of USD per car-month, mean over days\n(grey: paired 95 % interval holds 0)",
+        fontsize=9,
+        loc="left",
+    )
     return ax
 
 

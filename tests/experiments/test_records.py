@@ -68,7 +68,7 @@ def test_changed_code_in_the_folder_is_an_error(tmp_path):
     file = tmp_path / "manifest.json"
     manifest = json.loads(file.read_text())
     file.write_text(json.dumps({**manifest, "code_hash": "0" * 16}))
-    with pytest.raises(ValueError, match="code of fleet_env or agents has changed"):
+    with pytest.raises(ValueError, match="code of fleet_env, agents or the runner has changed"):
         RunFolder.open(tmp_path, "compare", CONFIG)
     assert manifest["config"] == CONFIG
     assert manifest["versions"]["numpy"] == np.__version__

@@ -20,7 +20,8 @@ def records(policy: str, avoided: list[float], **metrics: float) -> pd.DataFrame
     frame = pd.DataFrame({name: [0.0] * len(avoided) for name in EPISODE_FIELDS})
     frame["reward/avoided"], frame["return"] = avoided, avoided
     head = {"policy": policy, "split": "test", "scenario": range(len(avoided))}
-    head |= {"num_cars": 10, "days": 1, "grid_kg_per_kwh": 0.2, "decision_s": 0.001}
+    head |= {"num_cars": 10, "days": 1, "trace_day": range(len(avoided)), "decision_s": 0.001}
+    head |= {"dc_kwh": 0.3, "dc_carbon_kg": 0.06}
     return frame.assign(**head, **{f"metric/{name}": value for name, value in metrics.items()})
 
 
@@ -31,7 +32,10 @@ SERVING = records(
     late_chat_8b=90.0,
     lost_chat_8b=10.0,
     arrived_chat_8b=600.0,
+    diverted_chat_8b=200.0,
+    ttft_request_s=100.0,
     on_time_batch_70b=200.0,
+    expired_batch_70b=50.0,
     arrived_batch_70b=400.0,
     wall_kwh=0.5,
     carbon_kg=0.15,
@@ -43,14 +47,17 @@ SERVING = records(
 
 def test_figures_by_hand():
     [row] = report.summarise(SERVING, CARD, seed=0)
-    # the middle of 10, 20, 30, 40 USD is 25 USD a day for 10 cars
+    # the mean of 10, 20, 30, 40 USD is 25 USD a day for 10 cars
     assert row["usd"] == pytest.approx(2.5 * DAYS_PER_MONTH)
     assert row["usd/avoided"] == pytest.approx(row["usd"])
     assert row["usd_worst_decile"] == pytest.approx(1.0 * DAYS_PER_MONTH)
     assert row["usd_low"] < row["usd"] < row["usd_high"]
     assert row["slo/chat_8b"] == pytest.approx(300 / 400)
     assert row["slo/chat_70b"] is None
-    assert row["served/chat_8b"] == pytest.approx(0.5)
+    assert row["diverted/chat_8b"] == pytest.approx(200 / 600)
+    assert row["diverted/chat_70b"] is None
+    assert row["ttft_s"] == pytest.approx(100 / (600 - 200))
+    assert row["batch_in_cars"] == pytest.approx(200 / (200 + 50))
     assert row["served_eligible"] == pytest.approx(500 / 1000)
     assert row["served_all"] == pytest.approx(500 / (600 / 0.5 + 400))
     assert row["shortfalls_per_1000_car_days"] == pytest.approx(100.0)
@@ -59,9 +66,46 @@ def test_figures_by_hand():
     # a day: 0.3 Mtok of 8B and 0.2 of 70B for 0.5 kWh and 150 g
     assert row["kwh_per_mtok"] == pytest.approx(0.5 / 0.5)
     assert row["co2_g_per_mtok"] == pytest.approx(150 / 0.5)
-    dc_kwh = 0.3 * CARD.datacentre.kwh_per_mtok_8b + 0.2 * CARD.datacentre.kwh_per_mtok_70b
-    assert row["dc_kwh_per_mtok"] == pytest.approx(dc_kwh / 0.5)
-    assert row["dc_co2_g_per_mtok"] == pytest.approx(dc_kwh / 0.5 * 200)
+    assert row["dc_kwh_per_mtok"] == pytest.approx(0.3 / 0.5)
+    assert row["dc_co2_g_per_mtok"] == pytest.approx(60 / 0.5)
+
+
+def test_the_mean_ranks_and_counts_the_rare_day_that_the_iqm_leaves_out():
+    rare = records("rare", [10.0] * 9 + [-90.0])
+    steady = records("steady", [1.0] * 10)
+    rows = report.summarise(pd.concat([rare, steady]), CARD, seed=0)
+    assert [row["policy"] for row in rows] == ["steady", "rare"]
+    assert rows[1]["usd"] == pytest.approx(0.0)
+    assert rows[1]["usd_iqm"] == pytest.approx(1.0 * DAYS_PER_MONTH)
+    assert rows[1]["usd_worst_decile"] == pytest.approx(-9.0 * DAYS_PER_MONTH)
+
+
+def test_the_difference_to_the_best_is_paired_by_day_and_says_whether_it_is_one():
+    day = [10.0, 20.0, 30.0, 40.0, 50.0, 60.0]
+    best = records("best", day)
+    below = records("below", [x - 1.0 for x in day])
+    near = records("near", [x + (-1.0) ** i - 0.1 for i, x in enumerate(day)])
+    rows = report.summarise(pd.concat([near, below, best]), CARD, seed=0)
+    found = {row["policy"]: row for row in rows}
+    assert [row["policy"] for row in rows] == ["best", "near", "below"]
+    assert found["below"]["minus_best"] == pytest.approx(-0.1 * DAYS_PER_MONTH)
+    assert found["below"]["minus_best_high"] == pytest.approx(-0.1 * DAYS_PER_MONTH)
+    assert [row["ties_best"] for row in rows] == [False, True, False]
+    assert found["best"]["minus_best"] is None
+    cells = [report.MONEY["minus best"](row) for row in rows]
+    assert cells[0] == "best"
+    assert cells[1].startswith("~ -0.304 [")
+    assert not cells[2].startswith("~")
+
+
+def test_days_of_one_demand_day_are_resampled_together():
+    days = [1.0, 1.1, 5.0, 5.1, 9.0, 9.1]
+    alone = records("busy", days)
+    shared = alone.assign(trace_day=[3, 3, 4, 4, 5, 5])
+    [a], [s] = (report.summarise(frame, CARD, seed=0) for frame in (alone, shared))
+    assert (a["demand_days"], s["demand_days"]) == (6, 3)
+    assert s["usd"] == a["usd"]
+    assert s["usd_high"] - s["usd_low"] > a["usd_high"] - a["usd_low"]
 
 
 def test_money_is_counted_against_the_data_centre_alone_day_by_day():
@@ -81,10 +125,13 @@ def test_best_policy_comes_first():
 def test_tables_show_every_column_in_full():
     rows = report.summarise(SERVING.assign(policy="plugged_full_first"), CARD, seed=0)
     console = report.console()
-    for columns in (report.MONEY, report.SERVICE, report.ENERGY):
+    for columns in (report.MONEY, report.TERMS, report.SERVICE, report.ENERGY):
         with console.capture() as capture:
             console.print(report.table(rows, columns, "title", "note"))
         assert "…" not in capture.get()
+        assert max(map(len, capture.get().splitlines())) <= report.MIN_WIDTH
+        words = " ".join(name for column in columns for name in column.split("\n"))
+        assert all(word in capture.get() for word in words.split())
         assert "plugged_full_first" in capture.get()
 
 
@@ -100,13 +147,26 @@ def test_changes_are_paired_by_day():
 
 
 def test_the_bars_of_a_policy_end_where_its_money_says():
-    row = {"policy": "a", "usd": 1.0, "usd_low": 0.5, "usd_high": 1.5}
+    row = {"policy": "a", "usd": 1.0, "usd_low": 0.5, "usd_high": 1.5, "ties_best": False}
     row |= {f"usd/{term}": 0.0 for term in REWARD_TERMS}
     row |= {"usd/avoided": 4.0, "usd/energy": -2.0, "usd/owner": -1.0}
     ax = plot_money(Figure().add_subplot(), [row])
     ends = [(bar.get_x(), bar.get_x() + bar.get_width()) for bar in ax.patches]
     assert ends == [(0.0, 4.0), (0.0, -2.0), (-2.0, -3.0)]
     assert [label.get_text() for label in ax.get_yticklabels()] == ["a"]
+    assert "~" not in ax.get_xlabel()
+
+
+def test_the_figure_marks_what_is_not_distinguishable_from_the_best():
+    rows = [
+        {"policy": "a", "usd": 1.0, "usd_low": 0.5, "usd_high": 1.5, "ties_best": False},
+        {"policy": "b", "usd": 0.9, "usd_low": 0.4, "usd_high": 1.4, "ties_best": True},
+    ]
+    ax = plot_money(
+        Figure().add_subplot(), [row | {f"usd/{t}": 0.0 for t in REWARD_TERMS} for row in rows]
+    )
+    assert [text.get_text() for text in ax.texts] == [" +0.90 ~", " +1.00"]
+    assert "~ not distinguishable from the best" in ax.get_xlabel()
 
 
 def test_the_heat_map_prints_each_change_in_its_cell():

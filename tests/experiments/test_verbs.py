@@ -5,16 +5,22 @@ from __future__ import annotations
 import json
 import os
 import sys
+from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from agents import registry
 from experiments import cli, runner
 from experiments.runner import Days, play
-from fleet_env.config import EnvConfig
+from fleet_env.config import DataCentreConfig, DemandConfig, EnvConfig
+from fleet_env.dynamics.roofline import datacentre_price
 from fleet_env.metrics import EPISODE_FIELDS, REWARD_TERMS
+from fleet_env.types import CLASSES
+from fleet_env.vector_env import FleetVectorEnv
 
 TINY = ("env.num_cars=20", "num_episodes=2")
 OPTIONS = ("env.num_cars=3", "num_episodes=2", "policies=[dc_only,always_on]")
@@ -207,6 +213,50 @@ def test_records_do_not_depend_on_the_batch():
     drop = ["decision_s"]
     pd.testing.assert_frame_equal(together.drop(columns=drop), apart.drop(columns=drop))
     assert together["scenario"].tolist() == [4, 5, 6]
+
+
+def test_records_say_which_days_were_played():
+    env = FleetVectorEnv(num_envs=3, split="test", config=CARD)
+    env.reset(options={"scenario_seeds": [4, 5, 6]})
+    got = play(CARD, "dc_only", Days("test", 4, 3, 2), seed=0)
+    assert got["trace_day"].tolist() == (env.sim.exo.start_minute // 1440).tolist()
+    weekday = [date.fromisoformat(day).weekday() for day in got["date"]]
+    assert weekday == env.sim.exo.weekday[:, 0].tolist()
+    assert all(day.startswith("2023-") for day in got["date"])
+
+
+def test_the_data_centre_does_the_work_of_each_step_on_the_grid_of_that_step():
+    steps, carbon = [], []
+    env = FleetVectorEnv(num_envs=1, split="test", config=CARD)
+    env.reset(options={"scenario_seeds": [4]})
+    grid_kg_per_kwh = env.sim.exo.carbon_g_per_kwh[0, : CARD.num_steps] / 1000
+
+    def keep(step, scenarios, info):
+        on_time = [info[f"metric/on_time_{name}"][0] for name in CLASSES]
+        steps.append(np.dot(on_time, runner.datacentre_request_kwh(CARD)))
+        carbon.append(steps[-1] * grid_kg_per_kwh[step])
+
+    [row] = play(CARD, "always_on", Days("test", 4, 1, 1), 0, None, keep).to_dict("records")
+    assert row["dc_kwh"] == pytest.approx(sum(steps))
+    assert row["dc_carbon_kg"] == pytest.approx(sum(carbon), rel=1e-6)
+    mean_grid = grid_kg_per_kwh.mean()
+    assert row["dc_carbon_kg"] != pytest.approx(row["dc_kwh"] * mean_grid, rel=1e-3)
+
+
+def test_energy_of_a_request_in_the_data_centre_follows_its_mix():
+    # at the default mix it is what the card says per output token
+    got = runner.datacentre_request_kwh(CARD)
+    assert got.tolist() == pytest.approx([0.032e-6 * 211, 0.21e-6 * 211, 0.21e-6 * 211])
+    # twice the input and the output: twice the request; more input alone: in between
+    long, wide = (
+        replace(CARD, demand=DemandConfig(input_tokens=2310.0, output_tokens=out))
+        for out in (422.0, 211.0)
+    )
+    assert runner.datacentre_request_kwh(long).tolist() == pytest.approx((2 * got).tolist())
+    (a, b), per_input = datacentre_price(CARD.datacentre)[1], runner.datacentre_request_kwh(wide)
+    assert per_input[1] / got[1] == pytest.approx((a * 2310 + b * 211) / (a * 1155 + b * 211))
+    free = replace(CARD, datacentre=DataCentreConfig(usd_per_mtok_8b=0.0, usd_per_mtok_70b=0.0))
+    assert runner.datacentre_request_kwh(free).tolist() == got.tolist()
 
 
 def test_a_random_policy_repeats_itself_and_follows_the_seed():
