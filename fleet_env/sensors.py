@@ -21,6 +21,7 @@ from fleet_env.types import (
     BATCH_70B,
     CHAT_8B,
     CHAT_70B,
+    DRIVING,
     EVSE_NONE,
     HOME,
     LFP,
@@ -88,7 +89,7 @@ class CarSensors:
         out = self._columns.copy()
         out[CAR["on_duty"]] = state.duty
         np.less_equal(state.snooze_h, now_h, out=out[CAR["snoozed"]], casting="unsafe")
-        out[CAR["soc"]] = soc
+        np.multiply(soc, state.place != DRIVING, out=out[CAR["soc"]])  # the trip is not known yet
         stay_h = np.subtract(state.stated_h, now_h, out=out[CAR["stay_h"]])
         np.maximum(stay_h, 0.0, out=stay_h)
         np.minimum(stay_h, STAY_MAX_H, out=stay_h)

@@ -8,7 +8,7 @@ import numpy as np
 
 from fleet_env.config import EnvConfig
 from fleet_env.dynamics import thermal
-from fleet_env.dynamics.energy import bus_power_kw, full_load_heat_w, wall_kw
+from fleet_env.dynamics.energy import FULL_LOAD_EFFICIENCY, bus_power_kw, full_load_heat_w, wall_kw
 from fleet_env.dynamics.roofline import Accelerator
 from fleet_env.generators.exogenous import Exogenous
 from fleet_env.generators.grid import reference_price
@@ -29,6 +29,7 @@ class Chips:
     overhead_w: float
     eta_dcdc: float
     cooling: bool
+    charger_curve: bool
 
     @classmethod
     def of(cls, config: EnvConfig, accelerators: list[Accelerator]) -> Chips:
@@ -39,7 +40,15 @@ class Chips:
         heat_w = full_load_heat_w(
             busy_w, overhead_w=serving.overhead_w, eta_dcdc=serving.eta_dcdc, cooling=cooling
         )
-        return cls(idle_w, busy_w, heat_w, serving.overhead_w, serving.eta_dcdc, cooling)
+        return cls(
+            idle_w,
+            busy_w,
+            heat_w,
+            serving.overhead_w,
+            serving.eta_dcdc,
+            cooling,
+            config.energy.charger_curve,
+        )
 
     def bus_kw(self, util: FloatArray, inlet_c: FloatArray, chips: IntArray | slice) -> FloatArray:
         """Power at the DC bus of cars with the accelerators `chips`, shape (..., len(chips), 2)."""
@@ -53,10 +62,14 @@ class Chips:
             cooling=self.cooling,
         )
 
+    def wall_kw(self, bus_kw: FloatArray) -> FloatArray:
+        """Power at the wall for a power at the DC bus [kW]."""
+        return wall_kw(bus_kw) if self.charger_curve else bus_kw / FULL_LOAD_EFFICIENCY
+
     def quoted_kw(self, util: float) -> FloatArray:
         """Wall power of each accelerator at a utilisation in mild air [kW]."""
         air_c = np.full((*self.idle_w.shape[:1], 1), MILD_C)
-        return wall_kw(self.bus_kw(np.full_like(air_c, util), air_c, slice(None)))[:, 0]
+        return self.wall_kw(self.bus_kw(np.full_like(air_c, util), air_c, slice(None)))[:, 0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,5 +126,5 @@ def make_timetable(
         hot=hot,
         any_hot=np.logical_or.reduce(hot, axis=1),
         awake_kw=awake_kw.reshape(steps, -1).astype(np.float32),
-        awake_wall_kw=wall_kw(awake_kw).reshape(steps, -1).astype(np.float32),
+        awake_wall_kw=chips.wall_kw(awake_kw).reshape(steps, -1).astype(np.float32),
     )
