@@ -25,7 +25,7 @@ METRICS: dict[str, str] = {
     "wall_kwh": "wall energy of compute as booked: metered difference + growth of the charge gap",
     "metered_kwh": "metered difference, with minus without compute",
     "pack_kwh": "DC energy that compute drew from packs instead of plugs",
-    "carbon_kg": "grid carbon of the metered difference; gap growth at the day's mean",
+    "carbon_kg": "grid carbon of the metered difference; gap growth at the first day's mean",
     "signed_wear_usd": "money of extra fade without the floor at 0 (< 0: compute spared packs)",
     "extra_fade": "sum of extra relative capacity loss over cars",
     "shortfalls": "departures with less charge than the owner wanted and the twin had",

@@ -62,7 +62,11 @@ FLEET_FIELDS = (
     Field("left", "1", 0, 1, "share of the episode still to play"),
     Field("price", "USD/kWh", -2, 20, "retail price of this step"),
     Field(
-        "ref_price", "USD/kWh", -2, 20, "mean retail price of 24 h, at which owed charge is booked"
+        "ref_price",
+        "USD/kWh",
+        -2,
+        20,
+        "mean retail price of the first 24 h, at which owed charge is booked",
     ),
     Field(
         "refill_price",

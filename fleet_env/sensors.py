@@ -7,6 +7,7 @@ import numpy as np
 from fleet_env.config import EnvConfig
 from fleet_env.dynamics.serving import QueueState, ServiceFlows
 from fleet_env.generators.exogenous import Exogenous
+from fleet_env.generators.published import views_between
 from fleet_env.observations import (
     BATCH_00H,
     CAR,
@@ -191,8 +192,9 @@ class FleetSensors:
         out[..., FLEET["cheap"]] = exo.cheap[:, known].T
         out[..., FLEET["carbon"]] = exo.carbon_g_per_kwh[:, now].T / G_PER_KG
         out[..., FLEET["ambient"]] = exo.ambient_c[:, now].T
-        price = self._hourly(exo.price_usd_per_kwh[None], step, num)[0]
-        out[..., PRICE_00H : PRICE_00H + FORECAST_H] = price
+        for view, low, high in views_between(exo.price_views, step, step + num):
+            price = self._hourly(view.price_usd_per_kwh[None], low - view.first, high - low)[0]
+            out[low - step : high - step, :, PRICE_00H : PRICE_00H + FORECAST_H] = price
         rate = exo.rate_forecast
         work = self._hourly(rate * self._work_per_rate[:, None, None], step, num)
         out[..., CHAT_00H : CHAT_00H + FORECAST_H] = work[CHAT_8B] + work[CHAT_70B]

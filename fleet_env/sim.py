@@ -275,6 +275,7 @@ class FleetSim:
 
     def _row_inputs(self) -> RowInputs:
         table, step = self.table, self.step_index
+        cheap_cum, cheap_from = self.exo.cheap_ahead(step)
         return RowInputs(
             t_h=self.t_h,
             dt_h=self.config.dt_h,
@@ -282,8 +283,8 @@ class FleetSim:
             ref_price=table.ref_price[step],
             refill_price=table.refill_price[step],
             cheap=table.cheap[step],
-            cheap_cum=self.exo.cheap_cum_h,
-            cheap_from=step + 1,
+            cheap_cum=cheap_cum,
+            cheap_from=cheap_from,
             ambient_c=table.ambient_c[step],
             pack_c=self._pack_c,
             carbon_kg_per_kwh=table.carbon_kg_per_kwh[step],

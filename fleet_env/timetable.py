@@ -82,7 +82,7 @@ class Timetable:
     cheap: BoolArray  # (steps, n)
     ambient_c: FloatArray  # (steps, n)
     carbon_kg_per_kwh: FloatArray  # (steps, n)
-    mean_carbon_kg_per_kwh: FloatArray  # (steps, n) of the episode's day: for owed charge
+    mean_carbon_kg_per_kwh: FloatArray  # (steps, n) of the first 24 h: for owed charge
     inlet_c: FloatArray  # (steps + 1, n, g, 2)
     speed: FloatArray  # (steps + 1, n, a, 2) derating factor
     hot: BoolArray  # (steps + 1, n * a * 2) too hot to compute
@@ -109,7 +109,7 @@ def make_timetable(
 
     ambient_c = np.ascontiguousarray(exo.ambient_c[:, : steps + 1].T)[:, :, None, None]
     air_c = thermal.inlet_c(ambient_c, chips.heat_w, GARAGES, config.thermal)
-    day_carbon = reference_price(exo.carbon_g_per_kwh, steps, config.dt_h)
+    mean_carbon = reference_price(exo.carbon_g_per_kwh, steps, config.dt_h)
     hot = (air_c >= config.thermal.off_from_c).reshape(steps + 1, -1)
     inlet_c = air_c[:, :, group_chip]
     awake_kw = chips.bus_kw(np.zeros_like(inlet_c[:steps]), inlet_c[:steps], group_chip)
@@ -120,7 +120,7 @@ def make_timetable(
         cheap=np.ascontiguousarray(exo.cheap[:, :steps].T),
         ambient_c=by_step(exo.ambient_c),
         carbon_kg_per_kwh=by_step(exo.carbon_g_per_kwh) / np.float32(G_PER_KG),
-        mean_carbon_kg_per_kwh=by_step(day_carbon) / np.float32(G_PER_KG),
+        mean_carbon_kg_per_kwh=by_step(mean_carbon) / np.float32(G_PER_KG),
         inlet_c=inlet_c,
         speed=thermal.derate(air_c, config.thermal),
         hot=hot,

@@ -66,7 +66,7 @@ class RowInputs:
     ambient_c: FloatArray
     pack_c: FloatArray  # pack temperature of the twins
     carbon_kg_per_kwh: FloatArray
-    mean_carbon_kg_per_kwh: FloatArray  # of the day, at which owed charge is booked
+    mean_carbon_kg_per_kwh: FloatArray  # of the first day, at which owed charge is booked
     clock_h: FloatArray  # local clock at the start of the episode
     weekday: IntArray
 

@@ -59,14 +59,14 @@ class Zone:
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """Local time at the start of each of `num` steps, arrays of shape (num_envs, num)."""
+    """Local time at the start of each of n steps, arrays of shape (num_envs, n)."""
 
     zone: Zone
     start_min: int  # of the local day, of every row
     utc_min: IntArray  # (num_envs,) start of the episode, minutes since 1970
     day: IntArray  # row of the calendar of `zone`
     minute: IntArray  # of the local day, 0 .. 1439
-    elapsed_min: IntArray  # (num,) since the start of the episode
+    elapsed_min: IntArray  # (n,) since the start of the episode, < 0 before it
 
 
 @lru_cache(maxsize=64)
@@ -133,9 +133,9 @@ def scenario_days(split: str, key: KeyArray, num_days: int) -> IntArray:
 
 
 def make_clock(
-    zone: Zone, start_day: IntArray, start_hour: float, step_min: int, num: int
+    zone: Zone, start_day: IntArray, start_hour: float, step_min: int, num: int, before: int = 0
 ) -> Clock:
-    """Local time of `num` steps from `start_hour` of each start day on.
+    """Local time of `num` steps from `start_hour` of each start day on, and of some before them.
 
     Parameters
     ----------
@@ -146,6 +146,8 @@ def make_clock(
         Local hour of the clock.
     step_min, num : int
         Length and number of the steps; steps are equal in UTC, so a local day may hold 23 or 25 h.
+    before : int
+        Steps before the start, put before the `num` steps.
 
     Returns
     -------
@@ -153,7 +155,7 @@ def make_clock(
     """
     start_min = round(start_hour * MIN_PER_H)
     utc_min = zone.to_utc(start_day * MIN_PER_DAY + start_min)
-    elapsed_min = np.arange(num) * step_min
+    elapsed_min = np.arange(-before, num) * step_min
     utc = utc_min[:, None] + elapsed_min
     local = utc + zone.offset(utc)
     local -= zone.first_day * MIN_PER_DAY

@@ -15,7 +15,6 @@ from fleet_env.types import CLASSES, BoolArray, FloatArray, IntArray
 from fleet_env.units import MIN_PER_H
 
 NUM_CLASSES = len(CLASSES)
-_PROFILE_DAYS = 2  # a mean working and a mean non-working day stand before the history
 # what counts first when a day of the trace is chosen: more than the minutes of any episode
 _SAME_TYPE, _CONTIGUOUS = 1_000_000, 100_000
 
@@ -24,9 +23,10 @@ _SAME_TYPE, _CONTIGUOUS = 1_000_000, 100_000
 class DemandTrace:
     """Request rates of some weeks, in the local clock of the fleet.
 
-    The first `split_day` days serve the splits train and validation, the others the test. An
-    episode replays contiguous minutes; where its part of the trace ends (a week from noon), it
-    goes on with the first midnight of the same part.
+    The first `split_day` days serve the splits train and validation, the others the test:
+    validation replays the demand days of train (its cars, dates and weather are its own), the days
+    of the test are disjoint from both. An episode replays contiguous minutes; where its part of the
+    trace ends (a week from noon), it goes on with the first midnight of the same part.
     """
 
     name: str
@@ -35,10 +35,10 @@ class DemandTrace:
     non_working: BoolArray  # (days,)
     start_weekday: int  # 0 = Monday
     split_day: int
-    profile: FloatArray  # (2, 3, 1440) mean working and non-working day of the training part
+    profile: FloatArray  # (days, 3, 1440) mean day that a day without a day before is forecast by
     share_filled: float = 0.0  # share of the windows that are no measurement
-    _history: FloatArray = field(init=False, repr=False)  # (3, minutes + 1) running sum
-    _earlier: IntArray = field(init=False, repr=False)  # latest earlier day of the same type
+    _history: FloatArray = field(init=False, repr=False)  # (3, m) running sum: rates, profiles
+    _earlier: IntArray = field(init=False, repr=False)  # (days,) latest of the same type, or -1
 
     def __post_init__(self) -> None:
         days = len(self.non_working)
@@ -47,7 +47,9 @@ class DemandTrace:
                 f"demand trace {self.name!r}: rate {self.rate.shape}, split_day={self.split_day}: "
                 f"expected shape (3, 1440 * days) and a split inside the {days} days"
             )
-        minutes = np.concatenate([*self.profile, self.rate], axis=1, dtype=np.float64)
+        # once more the first profile: a step of the last one may end after midnight
+        stand_in = [*self.profile, self.profile[0]]
+        minutes = np.concatenate([self.rate, *stand_in], axis=1, dtype=np.float64)
         running = np.zeros((NUM_CLASSES, minutes.shape[1] + 1))
         np.cumsum(minutes, axis=1, out=running[:, 1:])
         object.__setattr__(self, "_history", running)
@@ -105,9 +107,9 @@ class DemandTrace:
         """Seasonal-naive forecast of the mean rates of the steps from `step` on.
 
         The same clock time of the latest earlier day of the same type whose minutes are known
-        when `step` begins; the mean day of that type in the training part where the trace has
-        none. (For training days that mean stands for what an operator knows beforehand; it
-        includes the day itself.)
+        when `step` begins. Where the trace has none, the mean of other training days stands for
+        what an operator knows beforehand (`mean_other_days`): it holds nothing of the day that is
+        forecast, nor of its neighbours.
 
         Parameters
         ----------
@@ -125,13 +127,14 @@ class DemandTrace:
         """
         now = self._minutes(start_minute, np.array([step * step_min]))
         ahead = self._minutes(start_minute, (step + np.arange(num_steps)) * step_min)
-        known = now + _PROFILE_DAYS * MIN_PER_DAY - step_min  # latest start of a known step
-        source, clock_min = self._naive_source(ahead)
-        unknown = (source * MIN_PER_DAY + clock_min > known) & (source >= _PROFILE_DAYS)
+        known = now - step_min  # latest start of a known step
+        day, clock_min = np.divmod(ahead, MIN_PER_DAY)
+        source = self._earlier[day]
+        unknown = (source * MIN_PER_DAY + clock_min > known) & (source >= 0)
         while unknown.any():
             source = np.where(unknown, self._earlier[source], source)
-            unknown = (source * MIN_PER_DAY + clock_min > known) & (source >= _PROFILE_DAYS)
-        return self._means(source * MIN_PER_DAY + clock_min, step_min)
+            unknown = (source * MIN_PER_DAY + clock_min > known) & (source >= 0)
+        return self._means(self._in_history(day, source) + clock_min, step_min)
 
     def forecast_day_ahead(
         self, start_minute: IntArray, num_steps: int, step_min: int
@@ -147,10 +150,10 @@ class DemandTrace:
         minutes = self._minutes(start_minute, np.arange(num_steps) * step_min)
         return np.take(_naive_means(self, step_min), minutes, axis=1)
 
-    def _naive_source(self, minute: IntArray) -> tuple[IntArray, IntArray]:
-        """Return the day of the history and the clock minute that a minute is forecast from."""
-        day = minute // MIN_PER_DAY
-        return self._earlier[day + _PROFILE_DAYS], minute - day * MIN_PER_DAY
+    def _in_history(self, day: IntArray, source: IntArray) -> IntArray:
+        """Minute of the history where the day begins that stands for `day`: -1 = its profile."""
+        at: IntArray = np.where(source >= 0, source, len(self._earlier) + day) * MIN_PER_DAY
+        return at
 
     def _means(self, at: IntArray, step_min: int) -> FloatArray:
         """Mean rates of the steps that begin at minutes of the history."""
@@ -179,7 +182,7 @@ def make_trace(
     split_day: int,
     share_filled: float = 0.0,
 ) -> DemandTrace:
-    """Scale rates to mean 1 per class and take the mean days of the training part.
+    """Scale rates to mean 1 per class and take the mean days that stand in for missing ones.
 
     Parameters
     ----------
@@ -198,11 +201,6 @@ def make_trace(
     if not (mean > 0).all():
         raise ValueError(f"demand trace {name!r}: mean rates {mean.ravel()}: expected all above 0")
     relative = (rate / mean).astype(np.float32)
-    days = relative[:, : split_day * MIN_PER_DAY].reshape(NUM_CLASSES, split_day, MIN_PER_DAY)
-    profile = []
-    for kind in (False, True):
-        of_kind = non_working[:split_day] == kind
-        profile.append(days[:, of_kind if of_kind.any() else ~of_kind].mean(axis=1))
     return DemandTrace(
         name=name,
         clock=clock,
@@ -210,16 +208,49 @@ def make_trace(
         non_working=non_working,
         start_weekday=start_weekday,
         split_day=split_day,
-        profile=np.array(profile),
+        profile=mean_other_days(relative, non_working, split_day),
         share_filled=share_filled,
     )
 
 
+def mean_other_days(rate: FloatArray, non_working: BoolArray, split_day: int) -> FloatArray:
+    """Mean of the training days of the type of each day, itself and its neighbours left out.
+
+    The neighbours (on the ring: the training part is replayed round) are what an episode of 24 h
+    replays with the day, so no profile holds rates that the episode has yet to bring. Where no day
+    of the type is left, all other days but the neighbours serve; else the neighbours; and the mean
+    rate of the trace if there is one training day only. Test days leave nothing out.
+
+    Parameters
+    ----------
+    rate : FloatArray, shape (3, days * 1440)
+    non_working : BoolArray, shape (days,)
+    split_day : int
+        Number of training days.
+
+    Returns
+    -------
+    FloatArray, shape (days, 3, 1440), float32
+    """
+    day, other = np.arange(len(non_working))[:, None], np.arange(split_day)
+    apart = np.abs(day - other)
+    apart = np.where(day < split_day, np.minimum(apart, split_day - apart), split_day)
+    same = non_working[:, None] == non_working[:split_day]
+    weight = np.zeros(apart.shape)
+    for taken in (apart > 0, apart > 1, same & (apart > 1)):  # the last that is not empty holds
+        weight = np.where(taken.any(axis=1, keepdims=True), taken, weight)
+    count = weight.sum(axis=1)[:, None, None]
+    days = rate[:, : split_day * MIN_PER_DAY].reshape(NUM_CLASSES, split_day, MIN_PER_DAY)
+    total = np.einsum("do,com->dcm", weight, days.astype(np.float64))
+    mean: FloatArray = np.where(count > 0, total / np.maximum(count, 1.0), 1.0)
+    return mean.astype(np.float32)
+
+
 def _earlier_days(non_working: BoolArray) -> IntArray:
-    """Return the latest earlier day of the same type, for the two mean days and every day."""
-    latest = [0, 1]
-    earlier = [0, 1]
-    for number, kind in enumerate(non_working.astype(int), start=_PROFILE_DAYS):
+    """Return the latest earlier day of the same type of every day, -1 if there is none."""
+    latest = [-1, -1]
+    earlier = []
+    for number, kind in enumerate(non_working.astype(int)):
         earlier.append(latest[kind])
         latest[kind] = number
     return np.array(earlier)
@@ -228,8 +259,8 @@ def _earlier_days(non_working: BoolArray) -> IntArray:
 @lru_cache(maxsize=16)
 def _naive_means(trace: DemandTrace, step_min: int) -> FloatArray:
     """Forecast the mean of `step_min` minutes from every minute of the trace on, (3, minutes)."""
-    source, clock_min = trace._naive_source(np.arange(trace.rate.shape[1]))
-    return trace._means(source * MIN_PER_DAY + clock_min, step_min)
+    day, clock_min = np.divmod(np.arange(trace.rate.shape[1]), MIN_PER_DAY)
+    return trace._means(trace._in_history(day, trace._earlier[day]) + clock_min, step_min)
 
 
 def _match_days(non_working: BoolArray, start: int, minutes: int) -> IntArray:

@@ -12,6 +12,7 @@ from fleet_env.generators.arrivals import NOISE_MIN, draw_arrivals, rate_noise
 from fleet_env.generators.clock import (
     MIN_PER_DAY,
     YEAR_OF_SPLIT,
+    Zone,
     load_zone,
     local_hour,
     make_clock,
@@ -20,11 +21,18 @@ from fleet_env.generators.clock import (
 from fleet_env.generators.demand import DemandTrace
 from fleet_env.generators.grid import (
     draw_grid,
-    find_cheap_hours,
     load_profiles,
     load_series,
     price_levels,
     reference_price,
+)
+from fleet_env.generators.published import (
+    PriceView,
+    cheap_now,
+    see_all,
+    see_published,
+    steps_before,
+    views_between,
 )
 from fleet_env.types import BoolArray, FloatArray, IntArray, KeyArray
 
@@ -50,10 +58,27 @@ class Exogenous:
     price_usd_per_kwh: FloatArray  # retail
     carbon_g_per_kwh: FloatArray  # average mix, life cycle
     ambient_c: FloatArray
-    threshold_usd_per_kwh: FloatArray  # dearest of the cheapest hours of the next 24 h
+    price_views: tuple[PriceView, ...]  # prices to come as known at each step
+    threshold_usd_per_kwh: FloatArray  # dearest of the cheapest hours of the next 24 h, as known
     cheap: BoolArray  # price at most the threshold
-    cheap_cum_h: FloatArray  # (num_envs, n + 1) hours of `cheap` before each step
-    ref_price_usd_per_kwh: FloatArray  # (num_envs, num_steps) 24-h mean of the episode's day
+    ref_price_usd_per_kwh: FloatArray  # (num_envs, num_steps) constant: see `reference_price`
+
+    def price_view(self, step: int) -> PriceView:
+        """Prices to come as known at the start of a step."""
+        return next(view for view, _, _ in views_between(self.price_views, step, step + 1))
+
+    def cheap_ahead(self, step: int) -> tuple[FloatArray, int]:
+        """Cheap hours to come as known at the start of a step.
+
+        Returns
+        -------
+        cum_h : FloatArray, shape (num_envs, m)
+            Running sum [h].
+        column : int
+            Of the end of the step; column + i is the end of the i-th step after it.
+        """
+        view = self.price_view(step)
+        return view.cheap_cum_h, step + 1 - view.first
 
     def demand_rates(self, step: int, num_steps: int = 1) -> FloatArray:
         """Rates of the minutes of some steps, noise included: (3, num_envs, minutes), float32."""
@@ -145,9 +170,8 @@ def draw_exogenous(config: EnvConfig, split: str, key: KeyArray, trace: DemandTr
         split, zone.weekday[start_day - zone.first_day], u, config.start_hour, minutes
     )
     price, carbon, ambient = draw_grid(config.energy, clock, key)
-    hours = find_cheap_hours(
-        price, price_levels(config.energy), num_steps, config.energy.cheap_hours, config.dt_h
-    )
+    views = _price_views(config, price, start_day, zone, key)
+    threshold, cheap = cheap_now(views)
     return Exogenous(
         trace=trace,
         step_min=config.step_min,
@@ -162,8 +186,21 @@ def draw_exogenous(config: EnvConfig, split: str, key: KeyArray, trace: DemandTr
         price_usd_per_kwh=price,
         carbon_g_per_kwh=carbon,
         ambient_c=ambient,
-        threshold_usd_per_kwh=hours.threshold,
-        cheap=hours.cheap,
-        cheap_cum_h=hours.cum_h,
-        ref_price_usd_per_kwh=reference_price(price, num_steps, config.dt_h),
+        price_views=views,
+        threshold_usd_per_kwh=threshold,
+        cheap=cheap,
+        ref_price_usd_per_kwh=reference_price(views[0].price_usd_per_kwh, num_steps, config.dt_h),
     )
+
+
+def _price_views(
+    config: EnvConfig, price: FloatArray, start_day: IntArray, zone: Zone, key: KeyArray
+) -> tuple[PriceView, ...]:
+    """Look at the prices of the episode as each of its steps can."""
+    energy, num_steps, dt_h = config.energy, config.num_steps, config.dt_h
+    if energy.tariff != "day_ahead":
+        return see_all(price, price_levels(energy), num_steps, energy.cheap_hours, dt_h)
+    before = steps_before(config.start_hour, config.step_min)
+    clock = make_clock(zone, start_day, config.start_hour, config.step_min, price.shape[1], before)
+    longer = draw_grid(energy, clock, key)[0]  # the same prices, and those before the start
+    return see_published(longer, clock, num_steps, energy.cheap_hours, dt_h)

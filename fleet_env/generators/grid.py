@@ -216,6 +216,20 @@ def find_cheap_hours(
     -------
     CheapHours
     """
+    threshold = find_threshold(price, levels, num_steps, cheap_hours, dt_h)
+    cheap = price <= threshold
+    return CheapHours(threshold, cheap, sum_cheap_hours(cheap, dt_h))
+
+
+def find_threshold(
+    price: FloatArray, levels: FloatArray | None, num_steps: int, cheap_hours: float, dt_h: float
+) -> FloatArray:
+    """Find the dearest of the cheapest hours of the next 24 h, as `find_cheap_hours` does.
+
+    Returns
+    -------
+    FloatArray, shape (num_envs, num_steps + n), float32
+    """
     window = price.shape[1] - num_steps
     rank = min(max(round(cheap_hours / dt_h), 1), window)
     if levels is not None and len(levels) <= _MAX_LEVELS:
@@ -229,22 +243,26 @@ def find_cheap_hours(
     threshold = np.empty_like(price)
     threshold[:, : num_steps + 1] = head
     threshold[:, num_steps + 1 :] = head[:, -1:]
-    cheap = price <= threshold
-    cum_h = np.zeros((price.shape[0], price.shape[1] + 1), dtype=np.float32)
+    return threshold
+
+
+def sum_cheap_hours(cheap: BoolArray, dt_h: float) -> FloatArray:
+    """Hours of `cheap` before each step, (num_envs, n) -> (num_envs, n + 1) float32."""
+    cum_h = np.zeros((cheap.shape[0], cheap.shape[1] + 1), dtype=np.float32)
     np.cumsum(cheap, axis=1, out=cum_h[:, 1:])
     cum_h *= np.float32(dt_h)
-    return CheapHours(threshold, cheap, cum_h)
+    return cum_h
 
 
 def reference_price(price: FloatArray, num_steps: int, dt_h: float) -> FloatArray:
-    """Return the mean price of the 24 h of the episode's day that each step lies in.
+    """Return the mean price of the first 24 h of the episode, the same for every step.
 
-    Days count from the start of the episode; shape (num_envs, num_steps), float32.
+    Owed charge is booked when the gap grows and when it closes; one price for both makes the two
+    cancel, on whatever days they fall. Shape (num_envs, num_steps), float32.
     """
-    per_day = round(24 / dt_h)
-    days = price[:, :num_steps].reshape(len(price), -1, per_day)
-    mean = days.mean(axis=2, dtype=np.float64).astype(np.float32)
-    return np.repeat(mean, per_day, axis=1)
+    first_day = price[:, : round(24 / dt_h)]
+    mean = first_day.mean(axis=1, dtype=np.float64).astype(np.float32)
+    return np.repeat(mean[:, None], num_steps, axis=1)
 
 
 def _tariff_price(config: EnergyConfig, clock: Clock) -> FloatArray:

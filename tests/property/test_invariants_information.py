@@ -16,11 +16,14 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from fleet_env import settle as settle_module
 from fleet_env import sim as sim_module
 from fleet_env.dynamics.mobility import LOW_SOC
 from fleet_env.env import FleetEnv
+from fleet_env.generators import exogenous
+from fleet_env.generators.demand import DemandTrace, make_trace
 from fleet_env.metrics import REFUSALS
-from fleet_env.types import CLASSES, DRIVING, HOME, LINK_NONE, OTHER
+from fleet_env.types import DRIVING, HOME, LINK_NONE, OTHER
 from fleet_env.vector_env import FleetVectorEnv
 from tests.contract.plays import assert_same, play, random_bits
 from tests.contract.records import (
@@ -172,36 +175,138 @@ def _begin(case: int, steps: int) -> tuple[FleetVectorEnv, Any]:
     return env, (obs, actions[steps:])
 
 
+def _with_future(env: FleetVectorEnv, cut: int, *, reverse: bool) -> DemandTrace:
+    """The trace of row 0, made anew with the minutes of the episode from step `cut` on reversed."""
+    trace, config = env.sim._trace, env.config
+    start = env.sim.exo.start_minute[:1]
+    minutes = np.arange(cut * config.step_min, config.num_steps * config.step_min)
+    later = trace._minutes(start, minutes)[0]
+    rate = np.round(trace.rate.astype(float) * 2**12) / 2**12  # sums are exact in any order
+    if reverse:
+        rate[:, later] = rate[:, later[::-1]]
+    return make_trace(
+        trace.name,
+        trace.clock,
+        rate,
+        start_weekday=trace.start_weekday,
+        non_working=trace.non_working,
+        split_day=trace.split_day,
+    )
+
+
+def _told(env: FleetVectorEnv, case: int) -> list[Any]:
+    """All that row 0 of a case is told from the reset on, and what its energy managers did."""
+    config = env.config
+    obs, _ = env.reset(seed=case)
+    told: list[Any] = [(obs, None, None, None)]
+    actions = random_actions(case, (config.num_steps, 1, config.num_cars))
+    with pytest.MonkeyPatch.context() as patch:
+        modes: list[Any] = []
+        meter = settle_module.meter
+
+        def listen(plug: Any, mode: Any) -> Any:
+            modes.append(np.array(mode))
+            return meter(plug, mode)
+
+        patch.setattr(settle_module, "meter", listen)
+        for obs, reward, info in play(env, actions):
+            step = {key: value for key, value in info.items() if key != "episode_sums"}
+            told.append((obs, reward, step, list(modes)))
+            modes.clear()
+    return told
+
+
+def _same_until(told: list[list[Any]], cut: int) -> bool:
+    """Assert that two accounts agree up to the observation at step `cut`; tell if they do after."""
+    for k, (a, b) in enumerate(zip(told[0][: cut + 1], told[1][: cut + 1], strict=True)):
+        assert_same(a[0], b[0], f"observation at step {k}")
+        if k:
+            assert_same(a[1], b[1], f"reward of step {k - 1}")
+            assert_same(a[2], b[2], f"info of step {k - 1}")
+            for x, y in zip(a[3], b[3], strict=True):
+                assert_same(x, y, f"modes of step {k - 1}")
+    later = (t[cut + 1 :] for t in told)
+    return all(
+        _fleet(a[0]).tobytes() == _fleet(b[0]).tobytes() for a, b in zip(*later, strict=True)
+    )
+
+
+def _fleet(obs: Any) -> Any:
+    return obs["fleet"] if isinstance(obs, dict) else obs
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
 @given(case=cases)
 @settings(max_examples=3)
-def test_10_what_is_seen_does_not_depend_on_requests_to_come(case: int) -> None:
-    """Worlds whose demand differs from step `cut` on look alike until then, and not for ever."""
+def test_10_nothing_told_depends_on_demand_to_come(split: str, case: int) -> None:
+    """The trace is made anew, mean days included: all is alike until `cut`, and not for ever."""
     config = light_card(case)
-    config = replace(config, demand=replace(config.demand, load=2.0))
+    config = replace(config, demand=replace(config.demand, load=2.0, source="servegen"))
     cut = config.num_steps // 2
-    told: list[list[Any]] = []
-    for future in (1.0, 3.0):
-        env = FleetVectorEnv(num_envs=1, config=config)
+    told = []
+    for reverse in (False, True):
+        env = FleetVectorEnv(num_envs=1, config=config, split=split)
         env.reset(seed=case)
-        start = int(env.sim.exo.start_minute[0])
-        trace = env.sim._trace
-        later = trace._minutes(np.array([start]), np.arange(cut * config.step_min, 24 * 60))[0]
-        rate = trace.rate.copy()
-        rate[:, later] *= future
-        env.sim._trace = replace(trace, rate=rate)
-        obs, _ = env.reset(seed=case)
-        days = [obs]
-        actions = random_actions(case, (config.num_steps, 1, config.num_cars))
-        for obs, reward, info in play(env, actions):
-            arrived = sum(info[f"metric/arrived_{name}"] for name in CLASSES)
-            days.append((obs, reward, arrived, info["metric/busy_h"]))
-        told.append(days)
-    assert_same(told[0][0], told[1][0])
-    for a, b in zip(told[0][1 : cut + 1], told[1][1 : cut + 1], strict=True):
-        for x, y in zip(a, b, strict=True):
-            assert_same(x, y)
-    after = [sum(float(step[2].sum()) for step in days[cut + 1 :]) for days in told]
-    assert after[1] == pytest.approx(after[0] * 3, rel=0.5)
+        env.sim._trace = _with_future(env, cut, reverse=reverse)
+        told.append(_told(env, case))
+    assert not _same_until(told, cut)
+
+
+@pytest.mark.parametrize("start", range(7))
+def test_10_mean_days_of_training_hold_nothing_of_the_episode(start: int) -> None:
+    """Whichever day of the training part an episode of 24 h starts on, at noon."""
+    env = FleetVectorEnv(num_envs=1, num_cars=1, split="train")
+    env.reset(seed=0)
+    noon = np.array([start * 24 * 60 + 12 * 60])
+    env.sim.exo = replace(env.sim.exo, start_minute=noon)
+    for cut in (0, 30, 60):
+        a, b = (_with_future(env, cut, reverse=reverse) for reverse in (False, True))
+        np.testing.assert_array_equal(
+            a.forecast(noon, cut, 96, 15), b.forecast(noon, cut, 96, 15), f"from step {cut}"
+        )
+        ahead = slice(0, cut + 96)
+        x, y = (t.forecast_day_ahead(noon, 192, 15)[:, :, ahead] for t in (a, b))
+        np.testing.assert_array_equal(x, y)
+
+
+@pytest.mark.parametrize("days", [1, 2])
+@given(case=cases)
+@settings(max_examples=3)
+def test_10_nothing_told_depends_on_prices_not_yet_published(days: int, case: int) -> None:
+    """Prices that are not out at step k are changed: k and all before it stay, the rest moves.
+
+    Out are those of the local day of step k and, from 13:00 on, of the next day.
+    """
+    config = light_card(case)
+    energy = replace(config.energy, tariff="day_ahead", source="managed")
+    config = replace(config, energy=energy, days=days, num_cars=17)
+    env = FleetVectorEnv(num_envs=1, config=config)
+    env.reset(seed=case)
+    hour = env.sim.exo.local_hour[0]
+    day = np.cumsum(np.diff(hour, prepend=hour[0]) < 0)
+    per_day = config.num_steps // days
+    for k in (0, per_day // 3, config.num_steps - per_day // 4):
+        last = day[k] + (hour[k] >= 13.0)
+        first = int(np.searchsorted(day, last, side="right"))  # step without a published price
+        told = [_told_with_prices(config, case, first, factor) for factor in (1.0, 3.0)]
+        news = int(np.searchsorted(day + (hour >= 13.0), last, side="right"))
+        same_after = _same_until(told, min(news - 1, config.num_steps))
+        assert same_after == (news > config.num_steps)
+
+
+def _told_with_prices(config: Any, case: int, first: int, factor: float) -> list[Any]:
+    """All that is told where the prices from step `first` on are multiplied."""
+    draw = exogenous.draw_grid
+
+    def dearer(energy: Any, clock: Any, key: Any) -> Any:
+        price, carbon, ambient = draw(energy, clock, key)
+        price[:, clock.elapsed_min >= first * config.step_min] *= factor
+        return price, carbon, ambient
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(exogenous, "draw_grid", dearer)
+        env = FleetVectorEnv(num_envs=1, config=config)
+        return _told(env, case)
 
 
 @given(case=cases)

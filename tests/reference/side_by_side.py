@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import fields
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fleet_env import service
+from fleet_env import draws, service
 from fleet_env.config import (
     DemandConfig,
     EnergyConfig,
@@ -20,6 +22,8 @@ from fleet_env.config import (
     ThermalConfig,
 )
 from fleet_env.dynamics import mobility
+from fleet_env.generators.clock import YEAR_OF_SPLIT, load_zone, make_clock, scenario_days
+from fleet_env.generators.grid import draw_grid
 from fleet_env.types import DRIVING
 from fleet_env.vector_env import FleetVectorEnv
 from tests.reference import queueing
@@ -142,17 +146,49 @@ def read_states(env: FleetVectorEnv) -> list[CarState]:
 def read_weather(env: FleetVectorEnv) -> Weather:
     """What the outside does in the coming step."""
     exo, step = env.sim.exo, env.sim.step_index
-    per_day = round(24 / env.config.dt_h)
-    first = step // per_day * per_day
+    view = exo.price_view(step)
+    later = view.cheap[0, step + 1 - view.first :]
     carbon = exo.carbon_g_per_kwh[0].astype(float) / 1000.0
     return Weather(
         usd_per_kwh=float(exo.price_usd_per_kwh[0, step]),
         ref_usd_per_kwh=float(exo.ref_price_usd_per_kwh[0, step]),
         threshold_usd_per_kwh=float(exo.threshold_usd_per_kwh[0, step]),
         cheap_now=bool(exo.cheap[0, step]),
-        cheap_later=tuple(exo.cheap[0, step + 1 :].tolist()),
+        cheap_later=tuple(later.tolist()),
         carbon_kg_per_kwh=float(carbon[step]),
-        ref_carbon_kg_per_kwh=float(carbon[first : first + per_day].mean()),
+        ref_carbon_kg_per_kwh=float(carbon[: round(24 / env.config.dt_h)].mean()),
         ambient_c=float(exo.ambient_c[0, step]),
         pack_c=float(env.sim._pack_c[0]),
     )
+
+
+def known_prices(env: FleetVectorEnv, step: int) -> list[float]:
+    """Prices of row 0 from a step on, as it knows them: hour by hour, by the calendar."""
+    exo, config = env.sim.exo, env.config
+    price = exo.price_usd_per_kwh[0].astype(float).tolist()
+    if config.energy.tariff != "day_ahead":
+        return price[step:]
+    zone = ZoneInfo(config.time_zone)
+    start = datetime.fromtimestamp(int(exo.utc_start_min[0]) * 60, UTC)
+    local = [
+        (start + timedelta(minutes=k * config.step_min)).astimezone(zone) for k in range(len(price))
+    ]
+    last = local[step].date() + timedelta(days=local[step].hour >= 13)
+    day = round(24 / config.dt_h)
+    known = []
+    for k in range(step, len(price)):
+        at = k
+        while at >= 0 and local[at].date() > last:
+            at -= day
+        known.append(price[at] if at >= 0 else _before(env, at))
+    return known
+
+
+def _before(env: FleetVectorEnv, at: int) -> float:
+    """Price of a step before the episode, drawn with a clock that starts so much earlier."""
+    config, sim = env.config, env.sim
+    zone = load_zone(config.time_zone, YEAR_OF_SPLIT[sim.split])
+    key = draws.scenario_key(sim.split, sim.scenario_index[:1])
+    day = scenario_days(sim.split, key, config.days)
+    clock = make_clock(zone, day, config.start_hour, config.step_min, 1, -at)
+    return float(draw_grid(config.energy, clock, key)[0][0, 0])

@@ -19,10 +19,10 @@ from fleet_env.generators.arrivals import (
     rate_noise,
 )
 from fleet_env.generators.clock import MIN_PER_DAY
-from fleet_env.generators.demand import DemandTrace, make_trace
+from fleet_env.generators.demand import DemandTrace, make_trace, mean_other_days
 from fleet_env.generators.demand_sources import load_demand
 from fleet_env.generators.exogenous import draw_exogenous
-from fleet_env.types import BATCH_70B, CHAT_8B, CHAT_70B
+from fleet_env.types import BATCH_70B, CHAT_8B, CHAT_70B, FloatArray
 
 ZONE = "America/Los_Angeles"
 SOURCES = ("servegen", "azure2024", "synthetic")
@@ -136,9 +136,57 @@ def test_forecast_by_hand() -> None:
     # step 50 begins at 0:30 of day 5 (non-working): day 3, minutes 30 .. 44
     np.testing.assert_allclose(got[0, 48] / unit, 30_000 + 38, rtol=1e-6)
     np.testing.assert_allclose(got[2], got[0], rtol=1e-6)
-    # the first days have no day before them: mean day of their type in the training part
+    # the first day has no day before it, and its only neighbour in the training part is day 1
     first = trace.forecast(np.array([NOON]), 0, 1, 15)[0, 0, 0]
-    np.testing.assert_allclose(first / unit, 728, rtol=1e-6)
+    np.testing.assert_allclose(first / unit, 10_728, rtol=1e-6)
+
+
+def test_days_that_stand_in_by_hand() -> None:
+    """Seven training days w w w n n n w and two test days; day d has the rate 2**d."""
+    kinds = np.array([0, 0, 0, 1, 1, 1, 0, 1, 0], bool)
+    rate = np.repeat(2.0 ** np.arange(9), MIN_PER_DAY)
+    got = mean_other_days(np.array([rate] * 3), kinds, 7)
+    assert (got.shape, got.dtype) == ((9, 3, MIN_PER_DAY), np.float32)
+    assert (got == got[:, :1, :1]).all()
+    # day 0 without 6 and 1 on the ring: day 2; day 4 without 3 and 5: any day left, 0 1 2 6;
+    # the test days: the mean of their type
+    want = [4, 64, (1 + 64) / 2, 32, (1 + 2 + 4 + 64) / 4, 8, (2 + 4) / 2, 56 / 3, 71 / 4]
+    np.testing.assert_allclose(got[:, 0, 0], want, rtol=1e-6)
+    np.testing.assert_array_equal(mean_other_days(rate[None].repeat(3, 0), kinds, 1)[0], 1.0)
+    two = mean_other_days(rate[None].repeat(3, 0), kinds, 2)[:2, 0, 0]
+    np.testing.assert_array_equal(two, [2.0, 1.0])  # nothing but the neighbour
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_no_forecast_of_a_training_day_holds_anything_of_that_day(source: str) -> None:
+    """Traces made anew with another day: what is forecast of the day stays as it was."""
+    trace = load_demand(source, ZONE)
+    for day in range(trace.split_day):
+        span = slice(day * MIN_PER_DAY, (day + 1) * MIN_PER_DAY)
+        rate = np.round(trace.rate.astype(float) * 2**12) / 2**12  # sums are exact in any order
+        other = rate.copy()
+        other[:, span] = rate[:, span][:, ::-1]
+        told = [remake(trace, r) for r in (rate, other)]
+        for step_min in (15, 60):
+            a, b = (
+                t.forecast_day_ahead(np.array([span.start]), 24 * 60 // step_min, step_min)
+                for t in told
+            )
+            np.testing.assert_array_equal(a, b)
+            a, b = (t.forecast(np.array([0]), 0, 7 * 24, 60)[:, :, day * 24 :] for t in told)
+            np.testing.assert_array_equal(a[:, :, :24], b[:, :, :24])
+
+
+def remake(trace: DemandTrace, rate: FloatArray) -> DemandTrace:
+    """The trace with other rates, made from the beginning."""
+    return make_trace(
+        trace.name,
+        trace.clock,
+        rate,
+        start_weekday=trace.start_weekday,
+        non_working=trace.non_working,
+        split_day=trace.split_day,
+    )
 
 
 @given(

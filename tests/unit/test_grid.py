@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import fields
 from datetime import date
 from pathlib import Path
@@ -26,6 +27,7 @@ from fleet_env.generators.grid import (
     price_levels,
     reference_price,
 )
+from fleet_env.generators.published import see_published, steps_before, views_between
 from fleet_env.types import FloatArray
 
 EPOCH = date(1970, 1, 1)
@@ -186,12 +188,70 @@ def test_cheap_hours_equal_a_sort_of_every_window(
     assert not got.cum_h[:, 0].any()
 
 
-def test_reference_price_is_the_mean_of_each_day() -> None:
+def test_reference_price_is_the_mean_of_the_first_day_throughout() -> None:
     price = np.concatenate([np.full((2, 24), 0.2), np.full((2, 24), 0.4), np.ones((2, 24))], axis=1)
     price[1, :12] = 0.4
     ref = reference_price(price.astype(np.float32), 48, 1.0)
-    np.testing.assert_allclose(ref[0], np.repeat([0.2, 0.4], 24))
-    np.testing.assert_allclose(ref[1], np.repeat([0.3, 0.4], 24))
+    assert ref.shape == (2, 48)
+    np.testing.assert_allclose(ref[0], 0.2)
+    np.testing.assert_allclose(ref[1], 0.3)
+
+
+def numbered_prices(days: int, start: str, hour: float) -> tuple[FloatArray, FloatArray]:
+    """Prices by hour, 100 times the day of the episode plus the local hour, and what is seen."""
+    zone = load_zone(ZONE, 2023)
+    start_day = np.array([(date.fromisoformat(start) - EPOCH).days])
+    num = days * 24 + 24
+    clock = make_clock(zone, start_day, hour, 60, num, steps_before(hour, 60))
+    day = clock.day - (start_day - zone.first_day)[:, None]
+    price = (100 * day + clock.minute // 60).astype(np.float32)
+    views = see_published(price, clock, days * 24, 6.0, 1.0)
+    now = price[:, clock.elapsed_min.tolist().index(0) :]
+    seen = np.full((days * 24 + 1, num), np.nan, np.float32)
+    for view, low, high in views_between(views, 0, days * 24 + 1):
+        seen[low:high, view.first :] = view.price_usd_per_kwh[0]
+    return now[0], seen
+
+
+def test_unpublished_hours_are_those_of_the_latest_published_day() -> None:
+    """By hand: from noon of day 0, hourly; step 12 is midnight, day 1 is known from step 1 on."""
+    price, seen = numbered_prices(2, "2023-05-10", 12.0)
+    np.testing.assert_array_equal(price[:14], [*range(12, 24), 100, 101])
+    np.testing.assert_array_equal(seen[0, :12], price[:12])
+    np.testing.assert_array_equal(seen[0, 12:36], np.arange(24))  # day 1 as day 0
+    np.testing.assert_array_equal(seen[0, 36:60], np.arange(24))  # day 2 as well
+    for step in (1, 11, 12, 24):  # 13:00, 23:00, midnight, noon of day 1
+        np.testing.assert_array_equal(seen[step, step:36], price[step:36])
+        np.testing.assert_array_equal(seen[step, 36:60], 100 + np.arange(24))
+    np.testing.assert_array_equal(seen[25, 25:60], price[25:60])  # 13:00 of day 1: day 2 is out
+
+
+def test_a_day_that_lacks_an_hour_is_filled_from_24_hours_before() -> None:
+    """On 2023-03-12 the clock jumps at 2:00, so midnight of day 1 is 23 h after that of day 0."""
+    price, seen = numbered_prices(1, "2023-03-12", 0.0)
+    np.testing.assert_array_equal(price[:4], [0, 1, 3, 4])
+    assert price[23] == 100
+    # -77 is 23 h of the day before, the hour 24 h before midnight
+    np.testing.assert_array_equal(seen[0, 23:27], [-77, 0, 1, 3])
+    np.testing.assert_array_equal(seen[12, 23:27], price[23:27])
+
+
+@pytest.mark.parametrize("days", [1, 3])
+def test_day_ahead_thresholds_are_those_of_what_is_seen(days: int) -> None:
+    """Against a sort of every window of the seen prices, and over the start of summer time."""
+    zone, steps = load_zone(ZONE, 2023), days * 96
+    start_day = np.arange(4) + (date.fromisoformat("2023-03-10") - EPOCH).days
+    clock = make_clock(zone, start_day, 12.0, 15, steps + 96, steps_before(12.0, 15))
+    rng = np.random.default_rng(2)
+    price = rng.normal(0.3, 0.1, clock.day.shape).astype(np.float32)
+    views = see_published(price, clock, steps, 6.0, 0.25)
+    assert (len(views), views[0].first) == (len({view.first for view in views}), 0)
+    for view in views:
+        want = cheap_reference(view.price_usd_per_kwh, steps - view.first, 6.0, 0.25)
+        np.testing.assert_array_equal(view.threshold_usd_per_kwh, want)
+        cheap = view.price_usd_per_kwh <= want
+        np.testing.assert_array_equal(view.cheap, cheap)
+        np.testing.assert_allclose(view.cheap_cum_h[:, 1:], 0.25 * np.cumsum(cheap, axis=1))
 
 
 def draw(rows: slice, tariff: str = "california_ev_tou", cv: float = 0.1) -> Exogenous:
@@ -201,7 +261,12 @@ def draw(rows: slice, tariff: str = "california_ev_tou", cv: float = 0.1) -> Exo
     return draw_exogenous(config, "test", key, load_demand("servegen", config.time_zone))
 
 
-SHARED = ("trace", "step_min")
+def ahead(step: int) -> Callable[[Exogenous], tuple[FloatArray, int]]:
+    """Cheap hours after a step, as a function of the world."""
+    return lambda world: world.cheap_ahead(step)
+
+
+SHARED = ("trace", "step_min", "price_views")
 CLASS_FIRST = ("rate_forecast", "noise")
 
 
@@ -217,6 +282,12 @@ def test_rows_do_not_depend_on_the_batch(tariff: str, rows: slice) -> None:
         np.testing.assert_array_equal(got, want[at], err_msg=entry.name)
         assert got.dtype == want.dtype
     np.testing.assert_array_equal(part.demand_rates(7), whole.demand_rates(7)[:, rows])
+    for step in (0, 3, 4, 60, 96):
+        ours, its = (world.price_view(step) for world in (part, whole))
+        known = (view.price_usd_per_kwh[:, step - view.first :] for view in (ours, its))
+        np.testing.assert_array_equal(next(known), next(known)[rows])
+        left_h = [cum[:, at:] - cum[:, at : at + 1] for cum, at in map(ahead(step), (part, whole))]
+        np.testing.assert_array_equal(left_h[0], left_h[1][rows])
 
 
 def test_arrays_have_the_stated_shapes_and_types() -> None:
@@ -225,7 +296,8 @@ def test_arrays_have_the_stated_shapes_and_types() -> None:
         assert getattr(world, name).shape == (7, NUM)
         assert getattr(world, name).dtype == np.float32
     assert world.threshold_usd_per_kwh.shape == world.cheap.shape == (7, NUM)
-    assert (world.cheap_cum_h.shape, world.cheap_cum_h.dtype) == ((7, NUM + 1), np.float32)
+    cum_h, column = world.cheap_ahead(5)
+    assert (cum_h.shape, cum_h.dtype, column) == ((7, NUM + 1), np.float32, 6)
     assert (world.ref_price_usd_per_kwh.shape, world.rate_forecast.shape) == ((7, 96), (3, 7, NUM))
     assert (world.weekday.dtype, world.season.dtype) == (np.uint8, np.uint8)
 
@@ -261,6 +333,15 @@ def test_forecast_of_an_episode_is_that_of_the_trace() -> None:
     for num_steps in (24, 96, 120):
         want = world.trace.forecast(world.start_minute, 10, num_steps, 15)
         np.testing.assert_array_equal(world.demand_forecast(10, num_steps), want)
+
+
+def test_the_prices_of_a_tariff_are_seen_as_they_are() -> None:
+    world = draw(slice(0, 5))
+    (view,) = world.price_views
+    assert view.price_usd_per_kwh is world.price_usd_per_kwh
+    day_ahead = draw(slice(0, 64), "day_ahead")
+    mean = day_ahead.price_usd_per_kwh[:, :96].mean(axis=1)
+    assert np.abs(day_ahead.ref_price_usd_per_kwh[:, 0] - mean).max() > 1e-3  # not known at noon
 
 
 @pytest.mark.parametrize("tariff", TARIFFS)

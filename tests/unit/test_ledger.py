@@ -39,7 +39,7 @@ def _sums(**values: float) -> RowSums:
 def _flows(**rows: list[list[float]]) -> Any:
     kinds = ("arrived", "on_time", "late", "lost", "diverted", "expired", "dispatched")
     by_class = {kind: np.array(rows.get(kind, np.zeros((2, 3)))) for kind in kinds}
-    return SimpleNamespace(**by_class, requeued=np.array([0.0, 6.0]))
+    return SimpleNamespace(**by_class, requeued=np.array([0.0, ttft_sum_s=np.array([0.0, 6.0]))
 
 
 def _book(parts: list[RowSums], flows: Any, left: Any = None) -> Ledger:
