@@ -39,7 +39,9 @@ def _sums(**values: float) -> RowSums:
 def _flows(**rows: list[list[float]]) -> Any:
     kinds = ("arrived", "on_time", "late", "lost", "diverted", "expired", "dispatched")
     by_class = {kind: np.array(rows.get(kind, np.zeros((2, 3)))) for kind in kinds}
-    return SimpleNamespace(**by_class, requeued=np.array([0.0, ttft_sum_s=np.array([0.0, 6.0]))
+    return SimpleNamespace(
+        **by_class, requeued=np.array([0.0, 6.0]), ttft_sum_s=np.array([3.0, 0.0])
+    )
 
 
 def _book(parts: list[RowSums], flows: Any, left: Any = None) -> Ledger:
@@ -93,6 +95,7 @@ def test_step_by_hand() -> None:
     assert metric["busy_h"] == [1, 2]
     assert metric["downloaded_gb"] == [3, 4]
     assert metric["requeued_batch_70b"] == [0, 6]
+    assert metric["ttft_request_s"] == [3, 0]
     assert metric["shortfall_kwh"] == [0, 3]
     refused = [metric[f"refused_{reason}"] for reason in REFUSALS]
     assert refused == [[0, 3.0 * i] for i in range(7)]  # blocks 1 and 2 add up to 3 i
