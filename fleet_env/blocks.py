@@ -15,7 +15,7 @@ from typing import TypeVar
 
 # A tenth of the cars of a block are active in a step. Large blocks keep numpy's loops long against
 # its calls, which only one thread can make at a time. Fixed, because sums depend on it.
-BLOCK_CARS = 262_144
+BLOCK_CARS = 524_288
 DENSE_CARS = 16_384  # the same where a loop runs over all cars: 64 kB per float32 array
 
 S = TypeVar("S")
