@@ -34,7 +34,6 @@ class Stream(IntEnum):
     DEMAND = 5  # request counts per minute
     RATE = 6  # slow noise of the request rate
     WEATHER = 7
-    POLICY = 8
 
 
 def mix(x: KeyArray) -> KeyArray:

@@ -10,7 +10,6 @@ from fleet_env import draws
 from fleet_env.config import EnvConfig
 from fleet_env.generators.arrivals import NOISE_MIN, draw_arrivals, rate_noise
 from fleet_env.generators.clock import (
-    MIN_PER_DAY,
     YEAR_OF_SPLIT,
     Zone,
     load_zone,
@@ -49,12 +48,11 @@ class Exogenous:
     step_min: int
     demand_key: KeyArray  # (num_envs,) of Stream.DEMAND, for the counts of requests
     start_minute: IntArray  # (num_envs,) minute of the trace at which the episode starts
-    rate_forecast: FloatArray  # (3, num_envs, n) seasonal-naive mean rate; see `demand_forecast`
+    rate_forecast: FloatArray  # (3, num_envs, n) seasonal-naive mean rate, as known 24 h before
     noise: FloatArray | None  # (3, num_envs, intervals of 10 min) factors on the rate; None: 1
     utc_start_min: IntArray  # (num_envs,) minutes since 1970
     local_hour: FloatArray  # [0, 24)
     weekday: IntArray  # uint8, 0 = Monday
-    season: IntArray  # uint8, row of clock.SEASONS
     price_usd_per_kwh: FloatArray  # retail
     carbon_g_per_kwh: FloatArray  # average mix, life cycle
     ambient_c: FloatArray
@@ -105,21 +103,6 @@ class Exogenous:
         mean = self.demand_rates(step, num_steps)
         mean *= level.astype(np.float32)[:, None, None]
         return draw_arrivals(mean, self.demand_key, step * self.step_min)
-
-    def demand_forecast(self, step: int, num_steps: int) -> FloatArray:
-        """Forecast of the mean rates from `step` on, as known when it begins.
-
-        Up to 24 h ahead the same clock time of an earlier day is always known, so one forecast
-        drawn at the start holds for every later step.
-
-        Returns
-        -------
-        FloatArray, shape (3, num_envs, num_steps), float32
-            A view unless `num_steps` reaches beyond 24 h.
-        """
-        if num_steps * self.step_min > MIN_PER_DAY:
-            return self.trace.forecast(self.start_minute, step, num_steps, self.step_min)
-        return self.rate_forecast[:, :, step : step + num_steps]
 
 
 def check_outside(config: EnvConfig) -> None:
@@ -182,7 +165,6 @@ def draw_exogenous(config: EnvConfig, split: str, key: KeyArray, trace: DemandTr
         utc_start_min=clock.utc_min,
         local_hour=local_hour(clock),
         weekday=weekday,
-        season=zone.season[clock.day],
         price_usd_per_kwh=price,
         carbon_g_per_kwh=carbon,
         ambient_c=ambient,

@@ -35,3 +35,20 @@ def assert_same(a: Any, b: Any, where: str = "") -> None:
     left, right = np.asarray(a), np.asarray(b)
     assert left.dtype == right.dtype, where
     np.testing.assert_array_equal(left, right, where)
+
+
+# fields of FleetState that no action may change
+TAPE = (
+    "place",
+    "plugged",
+    "event_h",
+    "event_no",
+    "parked_h",
+    "stated_h",
+    "snooze_h",
+    "next_place",
+    "trip_kwh",
+    "trip_h",
+    "twin_ref",
+    "ref_h",
+)

@@ -7,13 +7,14 @@ every invariant is checked on all of them.
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from functools import cache
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -214,3 +215,23 @@ def light_card(case: int) -> EnvConfig:
 cases = st.integers(0, PLAIN_CASES - 1)
 every_case = settings(max_examples=PLAIN_CASES)
 more_cases = st.integers(PLAIN_CASES, ALL_CASES - 1)
+
+
+def law_tests(laws: dict[str, Callable[[Day], None]]) -> tuple[Callable[..., None], ...]:
+    """Test every law on the plain cases, and on many more under the marker `slow`."""
+    patient = [HealthCheck.too_slow]
+
+    @pytest.mark.parametrize("name", laws)
+    @given(case=cases)
+    @settings(every_case, suppress_health_check=patient)
+    def test_invariant(name: str, case: int) -> None:
+        laws[name](record(case))
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize("name", laws)
+    @given(case=more_cases)
+    @settings(max_examples=60, suppress_health_check=patient)
+    def test_invariant_on_many_cards(name: str, case: int) -> None:
+        laws[name](record(case))
+
+    return test_invariant, test_invariant_on_many_cards

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from fleet_env import sim
 from fleet_env.blocks import split_blocks
 from fleet_env.vector_env import FleetVectorEnv
-from tests.contract.plays import assert_same, random_bits
+from tests.contract.plays import TAPE, assert_same, random_bits
 
 # two tiers that do not fit together, owners of every kind, a hot garage: nothing is left out
 RICH: dict[str, Any] = {
@@ -110,22 +110,6 @@ def test_cuts_inside_a_row_move_sums_by_rounding_alone(monkeypatch: pytest.Monke
 def test_split_names_the_day_as_well_as_the_index() -> None:
     days = {split: _days([3], 10, split=split, step_min=60)[0] for split in ("train", "test")}
     assert (days["train"][0]["cars"] != days["test"][0]["cars"]).any()
-
-
-TAPE = (
-    "place",
-    "plugged",
-    "event_h",
-    "event_no",
-    "parked_h",
-    "stated_h",
-    "snooze_h",
-    "next_place",
-    "trip_kwh",
-    "trip_h",
-    "twin_ref",
-    "ref_h",
-)
 
 
 def _tape(policy: str, config: dict[str, Any]) -> list[dict[str, Any]]:

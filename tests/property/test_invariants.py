@@ -10,8 +10,6 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-import pytest
-from hypothesis import HealthCheck, given, settings
 from numpy.typing import NDArray
 
 from fleet_env.config import ServingConfig
@@ -25,7 +23,12 @@ from fleet_env.types import (
     LINK_NONE,
     WORK,
 )
-from tests.contract.records import PLAIN_CASES, Day, cases, every_case, more_cases, record
+from tests.contract.records import (
+    PLAIN_CASES,
+    Day,
+    law_tests,
+    record,
+)
 
 KWH = 2e-5  # rounding of a step in float32 (model.md 2.7)
 CLASS = ("chat_8b", "chat_70b", "batch_70b")
@@ -254,22 +257,8 @@ INVARIANTS: dict[str, Callable[[Day], None]] = {
     "8 owners": invariant_8,
     "9 work conserving": invariant_9,
 }
-calm = settings(every_case, suppress_health_check=[HealthCheck.too_slow])
 
-
-@pytest.mark.parametrize("name", INVARIANTS)
-@given(case=cases)
-@calm
-def test_invariant(name: str, case: int) -> None:
-    INVARIANTS[name](record(case))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", INVARIANTS)
-@given(case=more_cases)
-@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
-def test_invariant_on_many_cards(name: str, case: int) -> None:
-    INVARIANTS[name](record(case))
+test_invariant, test_invariant_on_many_cards = law_tests(INVARIANTS)
 
 
 def test_cases_reach_what_the_invariants_are_about() -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 
 from fleet_env import settle as settle_module
 from fleet_env import sim as sim_module
@@ -29,11 +29,9 @@ from tests.contract.plays import assert_same, play, random_bits
 from tests.contract.records import (
     Day,
     cases,
-    every_case,
+    law_tests,
     light_card,
-    more_cases,
     random_actions,
-    record,
 )
 from tests.property.test_invariants import inlet_c
 
@@ -149,20 +147,7 @@ INVARIANTS: dict[str, Callable[[Day], None]] = {
     "24 horizon": invariant_24,
 }
 
-
-@pytest.mark.parametrize("name", INVARIANTS)
-@given(case=cases)
-@settings(every_case, suppress_health_check=[HealthCheck.too_slow])
-def test_invariant(name: str, case: int) -> None:
-    INVARIANTS[name](record(case))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", INVARIANTS)
-@given(case=more_cases)
-@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
-def test_invariant_on_many_cards(name: str, case: int) -> None:
-    INVARIANTS[name](record(case))
+test_invariant, test_invariant_on_many_cards = law_tests(INVARIANTS)
 
 
 def _begin(case: int, steps: int) -> tuple[FleetVectorEnv, Any]:

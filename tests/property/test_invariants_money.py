@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from numpy.typing import NDArray
 
 from fleet_env.config import EnvConfig, RewardConfig
@@ -20,11 +20,9 @@ from tests.contract.plays import play, random_bits
 from tests.contract.records import (
     Day,
     cases,
-    every_case,
+    law_tests,
     light_card,
-    more_cases,
     random_card,
-    record,
 )
 
 KWH = 2e-5  # rounding of a step in float32 (model.md 2.7)
@@ -171,22 +169,8 @@ INVARIANTS: dict[str, Callable[[Day], None]] = {
     "car reward": car_reward,
     "25 metrics": invariant_25,
 }
-calm = settings(every_case, suppress_health_check=[HealthCheck.too_slow])
 
-
-@pytest.mark.parametrize("name", INVARIANTS)
-@given(case=cases)
-@calm
-def test_invariant(name: str, case: int) -> None:
-    INVARIANTS[name](record(case))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", INVARIANTS)
-@given(case=more_cases)
-@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
-def test_invariant_on_many_cards(name: str, case: int) -> None:
-    INVARIANTS[name](record(case))
+test_invariant, test_invariant_on_many_cards = law_tests(INVARIANTS)
 
 
 def _day(config: EnvConfig, share: float = 0.6, seed: int = 0, **kwargs: Any) -> list[Any]:

@@ -14,21 +14,8 @@ from fleet_env.config import EnvConfig, FleetConfig
 from fleet_env.dynamics import mobility
 from fleet_env.generators import cars, start
 from fleet_env.types import DRIVING, EVSE_NONE, HOME, LFP, WORK, FleetParams, FleetState
+from tests.contract.plays import TAPE
 
-TAPE = (
-    "place",
-    "plugged",
-    "event_h",
-    "event_no",
-    "parked_h",
-    "stated_h",
-    "snooze_h",
-    "next_place",
-    "trip_kwh",
-    "trip_h",
-    "twin_ref",
-    "ref_h",
-)
 COMPUTE = tuple(f.name for f in fields(FleetState) if f.name not in TAPE)
 
 
