@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from omegaconf import DictConfig
 
-from experiments import report, schema
+from experiments import deck, report, schema
 from experiments.records import RunFolder, write_csv
 from experiments.runner import progress
 from fleet_env.config import EnvConfig
@@ -29,7 +29,11 @@ schema.register()
 @hydra.main(version_base="1.3", config_path=schema.config_dir(), config_name="bench")
 def main(cfg: DictConfig) -> None:
     """Run the verb with the settings of the command line."""
-    schema.run(cfg, schema.BenchSettings, bench)
+    schema.run(cfg, schema.BenchSettings, _bench)
+
+
+def _bench(settings: schema.BenchSettings, out: Path) -> None:
+    bench(settings, deck.compose_cards(settings.cards or [], beside_env=True), out)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +58,18 @@ class Size:
         return FleetVectorEnv(num_envs=self.num_envs, split="train", config=config)
 
 
-def bench(settings: schema.BenchSettings, out: Path) -> pd.DataFrame:
-    """Measure all sizes; print the table and write bench.csv.
+def bench(
+    settings: schema.BenchSettings, cards: Mapping[str, EnvConfig], out: Path
+) -> pd.DataFrame:
+    """Measure all sizes, and cards against each other; print the tables and write the files.
 
     Parameters
     ----------
     settings : BenchSettings
+    cards : mapping
+        Name -> card; none: no comparison of cards.
     out : Path
-        Receives bench.csv and manifest.json.
+        Receives bench.csv, cards.csv (see `bench_cards`) and manifest.json.
 
     Returns
     -------
@@ -71,18 +79,66 @@ def bench(settings: schema.BenchSettings, out: Path) -> pd.DataFrame:
         reset per `num_steps` steps included), `copy_gb_per_s` and `copied_bytes_per_car_step`.
     """
     sizes = [Size.parse(text) for text in settings.sizes]
+    card_sizes = [Size.parse(text) for text in settings.card_sizes]
     RunFolder.open(out, "bench", schema.plain(settings))
     gb_per_s = copy_gb_per_s(settings.copy_mb, settings.repeats)
     rows: list[dict[str, Any]] = []
-    with progress("bench:", len(sizes)) as begin:
+    turns: list[dict[str, Any]] = []
+    with progress("bench:", len(sizes) + len(card_sizes) * bool(cards)) as begin:
         for size in sizes:
             done = begin(f"{size.num_envs}x{size.num_cars}")
             rows.extend(_measure(size, settings, gb_per_s))
             done()
+        for size in card_sizes if cards else []:
+            done = begin(f"cards {size.num_envs}x{size.num_cars}")
+            turns.extend(bench_cards(size, cards, settings))
+            done()
     frame = pd.DataFrame(rows)
     write_csv(out / "bench.csv", frame)
-    _show(frame, gb_per_s, settings, out)
+    _show(frame, gb_per_s, settings)
+    if turns:
+        write_csv(out / "cards.csv", pd.DataFrame(turns))
+        _show_cards(turns, settings)
+    report.console().print(f"results: {out}", soft_wrap=True, highlight=False)
     return frame
+
+
+def bench_cards(
+    size: Size, cards: Mapping[str, EnvConfig], settings: schema.BenchSettings
+) -> Iterator[dict[str, Any]]:
+    """Time episodes of several cards in turns, so that all meet the same moods of the machine.
+
+    Yields
+    ------
+    dict
+        Per card: medians over `repeats` of `step_s`, `reset_s` and `episode_s` (one reset and all
+        steps), and `ratio`, `ratio_with_reset`: of steps and of episodes, to the first card.
+    """
+    envs = {name: size.env(card) for name, card in cards.items()}
+    num_steps = min(settings.num_steps, *(env.config.num_steps for env in envs.values()))
+    actions = {
+        name: _actions(env, "random", num_steps, settings.seed) for name, env in envs.items()
+    }
+    turns = [
+        [_episode_s(env, actions[name], num_steps) for name, env in envs.items()]
+        for _ in range(settings.repeats)
+    ]
+    reset_s, steps_s = np.median(turns, axis=0).T
+    episode_s = np.median(np.sum(turns, axis=2), axis=0)
+    for i, name in enumerate(cards):
+        yield {
+            "num_envs": size.num_envs,
+            "num_cars": size.num_cars,
+            "card": name,
+            "num_steps": num_steps,
+            "step_s": steps_s[i] / num_steps,
+            "reset_s": reset_s[i],
+            "episode_s": episode_s[i],
+            "ratio": steps_s[i] / steps_s[0],
+            "ratio_with_reset": episode_s[i] / episode_s[0],
+        }
+    for env in envs.values():
+        env.close()
 
 
 def copy_gb_per_s(size_mb: int, repeats: int) -> float:
@@ -164,7 +220,7 @@ def _episode_s(
     return ready - start, time.perf_counter() - ready
 
 
-def _show(frame: pd.DataFrame, gb_per_s: float, settings: schema.BenchSettings, out: Path) -> None:
+def _show(frame: pd.DataFrame, gb_per_s: float, settings: schema.BenchSettings) -> None:
     note = (
         f"Median of {settings.repeats}. One thread copies memory at {gb_per_s:.1f} GB/s in this "
         "run; the last column is what it would copy in the time of one car-step."
@@ -193,9 +249,29 @@ def _show(frame: pd.DataFrame, gb_per_s: float, settings: schema.BenchSettings, 
             f"{1e3 * row.step_s:.3f}",
             f"{row.copied_bytes_per_car_step:,.0f}",
         )
-    console = report.console()
-    console.print(table)
-    console.print(f"results: {out}", soft_wrap=True, highlight=False)
+    report.console().print(table)
+
+
+def _show_cards(rows: Sequence[dict[str, Any]], settings: schema.BenchSettings) -> None:
+    note = (
+        f"Medians of {settings.repeats} episodes of each card, played in turns, random actions; "
+        "ratios to the first card. Aim for every feature at once: 1.6."
+    )
+    table = report.new_table("cards in turns", note)
+    for name in ("envs x cars", "card"):
+        table.add_column(name, no_wrap=True)
+    for name in ("step [ms]", "reset [ms]", "ratio", "with reset"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(
+            f"{row['num_envs']}x{row['num_cars']}",
+            row["card"],
+            f"{1e3 * row['step_s']:.3f}",
+            f"{1e3 * row['reset_s']:.2f}",
+            f"{row['ratio']:.2f}",
+            f"{row['ratio_with_reset']:.2f}",
+        )
+    report.console().print(table)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""`fleet compare`: every rule on the same test days, in one table and one figure."""
+"""`fleet compare`: every rule on the same test days, on one card or on several."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 from omegaconf import DictConfig
 
-from experiments import report, schema
+from experiments import deck, report, schema
+from experiments.across import compare_cards
 from experiments.plots.compare import plot_money
 from experiments.records import RunFolder, write_atomic, write_csv, write_json
-from experiments.runner import Days, play, policies_or_all, progress
+from experiments.runner import play, policies_or_all, progress
 
 schema.register()
 
@@ -23,7 +24,14 @@ schema.register()
 @hydra.main(version_base="1.3", config_path=schema.config_dir(), config_name="compare")
 def main(cfg: DictConfig) -> None:
     """Run the verb with the settings of the command line."""
-    schema.run(cfg, schema.CompareSettings, compare)
+    schema.run(cfg, schema.CompareSettings, _one_or_several)
+
+
+def _one_or_several(settings: schema.CompareSettings, out: Path) -> None:
+    if settings.cards:
+        compare_cards(settings, deck.compose_cards(settings.cards), out)
+    else:
+        compare(settings, out)
 
 
 def compare(settings: schema.CompareSettings, out: Path) -> list[dict[str, Any]]:
@@ -56,7 +64,7 @@ def play_all(
     settings: schema.CompareSettings, names: Sequence[str], folder: RunFolder
 ) -> pd.DataFrame:
     """Play every policy that has no record yet, and return the records of all."""
-    days = days_of(settings)
+    days = schema.days_of(settings)
     frames = []
     with progress(f"{settings.env.name}:", len(names)) as begin:
         for name in names:
@@ -64,11 +72,6 @@ def play_all(
             frames.append(folder.get(name, partial(play, settings.env, name, days, settings.seed)))
             done()
     return pd.concat(frames, ignore_index=True)
-
-
-def days_of(settings: schema.RunSettings) -> Days:
-    """Scenarios that the settings ask for."""
-    return Days(settings.split, settings.first_episode, settings.num_episodes, settings.num_envs)
 
 
 def draw(rows: Sequence[dict[str, Any]], env: str, file: Path) -> None:

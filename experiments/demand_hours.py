@@ -10,7 +10,7 @@ import numpy as np
 
 from fleet_env import draws
 from fleet_env.config import EnvConfig
-from fleet_env.generators.demand_sources import load_demand
+from fleet_env.generators.demand_sources import load_traces
 from fleet_env.generators.exogenous import draw_exogenous
 from fleet_env.types import CHAT_8B, CHAT_70B, FloatArray
 
@@ -23,11 +23,11 @@ NON_WORKING_DAYS = (3, 4, 5, 11, 12)  # of the trace, inferred from its low days
 
 def simulate_hours(config: EnvConfig, split: str) -> FloatArray:
     """Draw requests relative to their mean by (chat class, weekend, local hour), (2, 2, 24)."""
-    trace = load_demand(config.demand.source, config.time_zone)
-    world = draw_exogenous(config, split, draws.scenario_key(split, np.arange(ROWS)), trace)
+    traces = load_traces(config)
+    world = draw_exogenous(config, split, draws.scenario_key(split, np.arange(ROWS)), traces)
     total, count = np.zeros((2, 2, 24)), np.zeros((2, 24))
     for step in range(config.num_steps):
-        got = world.requests(np.full(3, MEAN_PER_MIN), step, 1)
+        got = world.requests(np.full((3, 1), MEAN_PER_MIN), step, 1)
         weekend = (world.weekday[:, step] >= 5).astype(int)
         hour = world.local_hour[:, step].astype(int)
         np.add.at(count, (weekend, hour), 1)

@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 
 from agents import registry
 from experiments import report, schema
-from experiments.compare import days_of, show
+from experiments.compare import show
 from experiments.records import RunFolder, write_csv, write_json
 from experiments.runner import play
 
@@ -58,7 +58,7 @@ def _play(settings: schema.EvaluateSettings, out: Path) -> pd.DataFrame:
         steps.append(pd.DataFrame({"scenario": scenarios, "step": step, **flows}))
 
     policy, hook = settings.policy, keep if settings.record else None
-    days = days_of(settings)
+    days = schema.days_of(settings)
     records = play(settings.env, policy.name, days, settings.seed, policy.options, hook)
     if settings.record:
         write_csv(out / "steps.csv", pd.concat(steps).sort_values(["scenario", "step"]))

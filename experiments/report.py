@@ -115,6 +115,7 @@ def _service(part: pd.DataFrame, config: EnvConfig) -> dict[str, float | None]:
     row["served_all"] = _ratio(on_time, _all_demand(total, config))
     row["shortfalls_per_1000_car_days"] = 1000 * total["metric/shortfalls"] / car_days
     row["broken_promises_per_1000_car_days"] = 1000 * total["metric/broken_promises"] / car_days
+    row["dropouts_per_1000_car_days"] = 1000 * total["metric/dropouts"] / car_days
     row["on_duty_h_per_car_day"] = total["metric/on_duty_h"] / car_days
     row["decision_s"] = float(part["decision_s"].median())
     return row
@@ -195,6 +196,7 @@ SERVICE: dict[str, Cell] = {
     "of all": _number("served_all", ".1%"),
     "short-\nfalls": _number("shortfalls_per_1000_car_days", ".2f"),
     "broken\npromises": _number("broken_promises_per_1000_car_days", ".2f"),
+    "drop-\nouts": _number("dropouts_per_1000_car_days", ".2f"),
 }
 ENERGY: dict[str, Cell] = {
     "on duty": _number("on_duty_h_per_car_day", ".2f"),
@@ -211,13 +213,16 @@ MONEY_NOTE = (
     "days). ~: holds 0, not distinguishable from the best. IQM: interquartile mean. Worst 10 %: "
     "mean of the worst tenth of the days."
 )
-TERMS_NOTE = "Mean over days against the data centre alone; the terms add up to it."
+TERMS_NOTE = (
+    "Mean over days against the data centre alone; the terms add up to it. Capacity: what cars "
+    "spare the peak of the data centre, where that is how its capital is paid."
+)
 SERVICE_NOTE = (
     "SLO: on time / (on time + late + lost) of chat in cars; excess is diverted first. Diverted: "
     "share of chat sent to the data centre because it would have waited too long. TTFT: mean time "
     "to first token of chat in cars. Batch in cars: share done there by its deadline (open at the "
     "end counts as not). Served: on-time share of the requests that may leave the data centre; of "
-    "all requests. Shortfalls and broken promises: per 1,000 car-days."
+    "all requests. Shortfalls, broken promises and owners who leave for good: per 1,000 car-days."
 )
 ENERGY_NOTE = (
     "On duty: hours per car-day. Mtok: million output tokens served in cars, all days; (DC): the "

@@ -17,11 +17,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from agents import registry
 from agents.base import Obs, Policy, fleet_field
 from experiments.nearest import nearest
-from fleet_env.config import DataCentreConfig, EnvConfig
-from fleet_env.dynamics.roofline import DEFAULT_MIX, datacentre_price
+from fleet_env.config import EnvConfig
 from fleet_env.generators.clock import MIN_PER_DAY, YEAR_OF_SPLIT, load_zone
-from fleet_env.types import CLASS_TIER, CLASSES, TIERS, FloatArray
-from fleet_env.units import TOKENS_PER_MTOK
+from fleet_env.regions import regions_of
+from fleet_env.rewards import request_kwh
+from fleet_env.types import CLASSES
 from fleet_env.vector_env import FleetVectorEnv
 
 StepHook = Callable[[int, Sequence[int], dict[str, Any]], None]  # step, scenarios, info
@@ -93,28 +93,16 @@ def play(
 
 
 def _start(env: FleetVectorEnv) -> dict[str, Any]:
-    """Local date of each scenario, and the day of the demand trace that it replays first."""
+    """Local date of each scenario, and the day of the demand trace that it replays first.
+
+    Both are those of the first region.
+    """
     exo = env.sim.exo
-    zone = load_zone(env.config.time_zone, YEAR_OF_SPLIT[env.split])
+    zone = load_zone(regions_of(env.config)[0].time_zone, YEAR_OF_SPLIT[env.split])
     local_day = (exo.utc_start_min + zone.offset(exo.utc_start_min)) // MIN_PER_DAY
     date = local_day.astype("datetime64[D]").astype(str)
-    return {"date": date, "trace_day": exo.start_minute // MIN_PER_DAY}
-
-
-def datacentre_request_kwh(config: EnvConfig) -> FloatArray:
-    """Energy of a request of each class in the data centre, shape (3,) [kWh].
-
-    The card states it per output token at the default mix of input and output; another mix
-    scales it as it scales the price, by the time that the roofline gives to each token.
-    """
-    centre, demand = config.datacentre, config.demand
-    per_token = datacentre_price(DataCentreConfig())  # of the default card: no price is 0 there
-    per_request = per_token @ [demand.input_tokens, demand.output_tokens]
-    per_default = per_token @ [DEFAULT_MIX.input_tokens, DEFAULT_MIX.output_tokens]
-    kwh_per_mtok = np.array([getattr(centre, f"kwh_per_mtok_{tier}") for tier in TIERS])
-    default_kwh = kwh_per_mtok * DEFAULT_MIX.output_tokens / TOKENS_PER_MTOK
-    kwh: FloatArray = (default_kwh * per_request / per_default)[list(CLASS_TIER)]
-    return kwh
+    start_minute = exo.start_minute.reshape(env.num_envs, -1)[:, 0]
+    return {"date": date, "trace_day": start_minute // MIN_PER_DAY}
 
 
 def _episode(
@@ -127,7 +115,7 @@ def _episode(
     first, info = env.reset(options={"scenario_seeds": list(scenarios)})
     obs = cast("Obs", first)
     policy.reset(np.ones(env.num_envs, dtype=bool))
-    request_kwh = datacentre_request_kwh(env.config)
+    kwh_per_request = request_kwh(env.config)
     dc_kwh, dc_carbon_kg = np.zeros(env.num_envs), np.zeros(env.num_envs)
     seconds: list[float] = []
     for step in range(env.config.num_steps):
@@ -136,7 +124,7 @@ def _episode(
         action = policy.act(obs, rng)
         seconds.append((time.perf_counter() - start) / env.num_envs)
         after, _, _, info = env.play(action)
-        kwh = request_kwh @ [info[f"metric/on_time_{name}"] for name in CLASSES]
+        kwh = kwh_per_request @ [info[f"metric/on_time_{name}"] for name in CLASSES]
         dc_kwh += kwh
         dc_carbon_kg += kwh * carbon_kg_per_kwh
         obs = cast("Obs", after)

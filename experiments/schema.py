@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar, cast, get_type_hints
+from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
@@ -14,6 +15,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 
 from agents import registry
 from experiments.nearest import nearest
+from experiments.runner import Days
 from fleet_env.config import SPLITS, EnvConfig
 
 Settings = TypeVar("Settings")
@@ -49,7 +51,10 @@ class RunSettings:
         if self.first_episode < 0:
             raise ValueError(f"first_episode={self.first_episode}: expected 0 or more")
         if self.env.observation != "cars":
-            raise ValueError("env.observation='fleet': expected cars, which policies choose from")
+            raise ValueError(
+                "env.observation='fleet': expected cars, which policies choose from "
+                "(env.observation=cars env.num_cars=1000 plays a large card small)"
+            )
 
 
 @dataclass
@@ -57,6 +62,21 @@ class CompareSettings(RunSettings):
     """Root of `conf/compare.yaml`."""
 
     policies: list[str] = field(default_factory=list)  # none named: all registered
+    cards: Any = ""  # all or a list of cards, compared with each other; none named: `env` alone
+    reference: str = "suburb"  # card whose ranking the others' are held against
+    max_cars: int = 1000  # larger cards of `cards` are played with so many cars
+
+
+@dataclass
+class CardsSettings(RunSettings):
+    """Root of `conf/cards.yaml`."""
+
+    num_episodes: int = 4
+    num_envs: int = 4
+    policies: list[str] = field(default_factory=list)  # none named: all registered
+    cards: Any = "all"  # all or a list of cards
+    max_cars: int = 100  # larger cards are played with so many cars
+    play: bool = True  # False: the settings alone
 
 
 @dataclass
@@ -98,6 +118,8 @@ class BenchSettings:
 
     env: EnvConfig = MISSING
     sizes: list[str] = MISSING  # ENVSxCARS
+    cards: Any = ""  # all or a list of cards, timed in turns against the first
+    card_sizes: list[str] = MISSING  # ENVSxCARS of these
     repeats: int = 5  # the median is reported
     num_steps: int = 96  # timed steps per repeat, at most an episode
     copy_mb: int = 256  # size of the array of the memory-copy yardstick
@@ -112,6 +134,7 @@ class BenchSettings:
 
 
 ROOTS: dict[str, type] = {
+    "cards": CardsSettings,
     "compare": CompareSettings,
     "evaluate": EvaluateSettings,
     "study": StudySettings,
@@ -119,15 +142,31 @@ ROOTS: dict[str, type] = {
 }
 
 
+@cache
 def register() -> None:
     """Make the schemas known to Hydra; the YAML files extend them by name."""
-    store = ConfigStore.instance()
+    store, card = ConfigStore.instance(), _no_accelerators()
     for verb, root in ROOTS.items():
-        store.store(name=f"{verb}_schema", node=root)
-    store.store(group="env", name="env_schema", node=EnvConfig)
+        node = OmegaConf.structured(root)
+        node.env = card
+        store.store(name=f"{verb}_schema", node=node)
+    store.store(group="env", name="env_schema", node=card)
     store.store(group="study", name="study_schema", node=StudyTable)
     for name in registry.names():
         store.store(group="policy", name=name, node=_policy_option(name))
+    OmegaConf.register_new_resolver("played", _played, replace=True)
+
+
+def _no_accelerators() -> DictConfig:
+    """Build the schema of a card; Hydra merges mappings, so each card names its mix itself."""
+    node = OmegaConf.structured(EnvConfig)
+    node.fleet.accelerators = {}
+    return cast("DictConfig", node)
+
+
+def _played(cards: object, env: str) -> str:
+    """Name what is played in the path of a run: one card, or several."""
+    return "cards" if cards else env
 
 
 def _policy_option(name: str) -> PolicySettings:
@@ -192,6 +231,11 @@ def typed(cfg: DictConfig, root: type[Settings]) -> Settings:
     return settings
 
 
+def days_of(settings: RunSettings) -> Days:
+    """Scenarios that the settings ask for."""
+    return Days(settings.split, settings.first_episode, settings.num_episodes, settings.num_envs)
+
+
 def plain(settings: Any, *, without: tuple[str, ...] = ("out", "debug")) -> dict[str, Any]:
     """Turn typed settings into JSON data, without what does not touch results."""
     content = dataclasses.asdict(settings)
@@ -199,20 +243,23 @@ def plain(settings: Any, *, without: tuple[str, ...] = ("out", "debug")) -> dict
 
 
 def changed(config: EnvConfig, overrides: list[str]) -> EnvConfig:
-    """Copy a card with settings changed, each written `key=value`.
+    """Copy a card with settings changed, each written `key=value`; mappings are replaced whole.
 
     Raises
     ------
     ValueError
         If a key is unknown or a value does not fit.
     """
-    base = OmegaConf.structured(config)
+    card = OmegaConf.structured(config)
     for override in overrides:
         key = override.partition("=")[0]
         if key not in set(setting_keys(EnvConfig)):
             raise ValueError(f"env.{key}: no such setting{nearest(key, setting_keys(EnvConfig))}")
-    merged = OmegaConf.merge(base, OmegaConf.from_dotlist(overrides))
-    return cast("EnvConfig", OmegaConf.to_object(merged))
+        change = OmegaConf.from_dotlist([override])
+        if OmegaConf.is_dict(OmegaConf.select(change, key)):
+            OmegaConf.update(card, key, {}, merge=False)
+        card = OmegaConf.merge(card, change)
+    return cast("EnvConfig", OmegaConf.to_object(card))
 
 
 def setting_keys(root: type, prefix: str = "") -> Iterator[str]:
@@ -224,10 +271,14 @@ def setting_keys(root: type, prefix: str = "") -> Iterator[str]:
 
 
 def _unknown(content: Any, node: Any, prefix: str = "") -> Iterator[str]:
-    if not (dataclasses.is_dataclass(node) and isinstance(node, type)):
-        return  # leaf, list or free mapping
     if not isinstance(content, Mapping):
-        return  # missing as a whole: OmegaConf says so
+        return  # leaf or list, or missing as a whole: OmegaConf says so
+    if get_origin(node) is dict:
+        for key, value in content.items():
+            yield from _unknown(value, get_args(node)[1], f"{prefix}{key}.")
+        return
+    if not (dataclasses.is_dataclass(node) and isinstance(node, type)):
+        return  # anything may stand here
     hints = get_type_hints(node)
     for key, value in content.items():
         if key not in hints:

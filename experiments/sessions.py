@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from fleet_env import draws
 from fleet_env.config import EnvConfig, FleetConfig
 from fleet_env.dynamics import mobility
+from fleet_env.dynamics.localtime import LocalTime
 from fleet_env.dynamics.mobility import MobilityTables
 from fleet_env.generators import cars, start
 from fleet_env.types import DRIVING, HOME, BoolArray, FleetState, FloatArray, IntArray, KeyArray
@@ -166,11 +167,12 @@ def simulate(config: EnvConfig, *, weeks: int, tables: MobilityTables | None = N
     dropped, and so are stays that begin after the window.
     """
     num_cars = config.num_cars
-    tables = mobility.tables(config.fleet) if tables is None else tables
+    tables = mobility.tables(config.fleet, config.telemetry) if tables is None else tables
     key = calibration_key()
     params = cars.draw_params(config, key, list(config.fleet.accelerators))
     keys = draws.car_keys(key, draws.Stream.ARRIVAL, num_cars)
     state = start.parked_at_home(params, soc=0.7)
+    local = LocalTime.plain(np.zeros(1), np.zeros(1, int))
     end_h = HOURS_PER_DAY * (BURN_IN_DAYS + 7 * weeks)
     log = []
     idx = np.arange(num_cars)
@@ -182,9 +184,8 @@ def simulate(config: EnvConfig, *, weeks: int, tables: MobilityTables | None = N
             tables,
             keys,
             idx,
-            clock_h_row=np.zeros(1),
-            weekday_row=np.zeros(1, int),
-            num_cars=num_cars,
+            area=np.zeros(len(idx), int),
+            local=local,
         )
         log.append(_log(state, idx))
         idx = idx[state.event_h[idx] < end_h]

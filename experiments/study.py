@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from functools import partial
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +13,11 @@ from matplotlib.figure import Figure
 from omegaconf import DictConfig
 
 from experiments import report, schema
-from experiments.compare import days_of
+from experiments.matrix import play_matrix
 from experiments.nearest import nearest
 from experiments.plots.study import plot_changes
 from experiments.records import RunFolder, write_atomic, write_csv, write_json
-from experiments.runner import play, policies_or_all, progress
+from experiments.runner import policies_or_all
 from experiments.stats import Interval, paired
 from fleet_env.config import EnvConfig
 
@@ -52,7 +51,8 @@ def study(settings: schema.StudySettings, out: Path) -> pd.DataFrame:
     cards = variants(settings)
     policies = policies_or_all(settings.policies)
     folder = RunFolder.open(out, "study", schema.plain(settings))
-    records = _play_all(settings, cards, policies, folder)
+    title, days, seed = f"{settings.study.name}:", schema.days_of(settings), settings.seed
+    records = play_matrix(title, cards, policies, days, seed, folder, "variant")
     write_csv(out / "results.csv", records)
     changes = compute_changes(records, settings.seed)
     write_csv(out / "changes.csv", changes)
@@ -64,7 +64,7 @@ def study(settings: schema.StudySettings, out: Path) -> pd.DataFrame:
 
 
 def variants(settings: schema.StudySettings) -> dict[str, EnvConfig]:
-    """Cards of the study by name, the unchanged one first.
+    """Cards of the study by name, the unchanged one first; what changes nothing is left out.
 
     Raises
     ------
@@ -77,26 +77,7 @@ def variants(settings: schema.StudySettings) -> dict[str, EnvConfig]:
             raise ValueError(f"only={name}: no such variant{nearest(name, table)}")
     names = settings.only or list(table)
     changed = {name: schema.changed(settings.env, table[name].overrides) for name in names}
-    return {BASE: settings.env, **changed}
-
-
-def _play_all(
-    settings: schema.StudySettings,
-    cards: dict[str, EnvConfig],
-    policies: Sequence[str],
-    folder: RunFolder,
-) -> pd.DataFrame:
-    days = days_of(settings)
-    frames = []
-    with progress(f"{settings.study.name}:", len(cards) * len(policies)) as begin:
-        for variant, card in cards.items():
-            for policy in policies:
-                done = begin(f"{variant} {policy}")
-                make = partial(play, card, policy, days, settings.seed)
-                part = folder.get(f"{variant}/{policy}", make)
-                frames.append(part.assign(variant=variant))
-                done()
-    return pd.concat(frames, ignore_index=True)
+    return {BASE: settings.env} | {n: card for n, card in changed.items() if card != settings.env}
 
 
 def compute_changes(records: pd.DataFrame, seed: int) -> pd.DataFrame:
@@ -143,6 +124,9 @@ def _show(changes: pd.DataFrame, settings: schema.StudySettings, out: Path) -> N
         "Variant minus base, mean over days; *: paired 95 % bootstrap interval (by demand day) "
         "excludes 0."
     )
+    absent = set(settings.only or settings.study.variants) - set(changes["variant"])
+    if absent:
+        note += f" Left out, as they change nothing here: {', '.join(sorted(absent))}."
     head = f"{settings.study.name} of {settings.env.name}"
     title = f"{head}: change of USD per car-month (mean over days)"
     table = report.new_table(title, note)

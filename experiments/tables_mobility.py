@@ -30,6 +30,7 @@ from experiments.sessions import (
     work_sessions,
 )
 from fleet_env.config import FleetConfig
+from fleet_env.config_world import TelemetryConfig
 from fleet_env.dynamics import habits
 from fleet_env.generators import cars
 from fleet_env.types import BoolArray, FloatArray
@@ -344,7 +345,7 @@ def arrivals_per_day(sessions: Sessions, user_weight: FloatArray) -> FloatArray:
 
 def _simulate(factor: FloatArray, propensity: FloatArray) -> tuple[Sessions, FloatArray]:
     """Home plug sessions of the compared population under trial habits, and each car's rank."""
-    base = habits.tables(FleetConfig())
+    base = habits.tables(FleetConfig(), TelemetryConfig())
     plug_factor = base.plug_factor.copy()
     plug_factor[: habits.NUM_BANDS] = factor  # home comes first
     habit = habits.habit_atoms(RANKS, propensity)

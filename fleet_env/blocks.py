@@ -37,8 +37,12 @@ class Block:
         return self.row_hi - self.row_lo
 
 
-def split_blocks(num_envs: int, num_cars: int, block_cars: int = BLOCK_CARS) -> tuple[Block, ...]:
+def split_blocks(
+    num_envs: int, num_cars: int, block_cars: int = BLOCK_CARS, together: int = 1
+) -> tuple[Block, ...]:
     """Cut a batch into blocks of whole rows, or long rows into equal parts plus a rest.
+
+    A long row is cut at multiples of `together` cars only: neighbourhoods stay whole.
 
     >>> split_blocks(3, 4, block_cars=8)
     (Block(lo=0, hi=8, row_lo=0, row_hi=2), Block(lo=8, hi=12, row_lo=2, row_hi=3))
@@ -52,6 +56,7 @@ def split_blocks(num_envs: int, num_cars: int, block_cars: int = BLOCK_CARS) -> 
         return tuple(
             Block(a * num_cars, b * num_cars, a, b) for a, b in zip(starts, ends, strict=True)
         )
+    block_cars -= block_cars % together
     return tuple(
         Block(row * num_cars + a, row * num_cars + min(a + block_cars, num_cars), row, row + 1)
         for row in range(num_envs)

@@ -8,28 +8,20 @@ mutable because Hydra fills them; nothing writes to them later.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from numbers import Real
+from typing import Any
+
+from fleet_env.checks import in_range, one_of, require, shares
+from fleet_env.config_world import (
+    MAX_REGIONS,
+    FeederConfig,
+    OwnersConfig,
+    RegionConfig,
+    ShocksConfig,
+    TelemetryConfig,
+)
 
 FILLS = ("fail", "hold", "zero", "interpolate")  # what to do about windows a trace lacks
 SPLITS = ("train", "validation", "test")
-
-
-def _require(ok: object, key: str, value: object, expected: str) -> None:
-    if not ok:
-        raise ValueError(f"{key}={value!r}: expected {expected}")
-
-
-def _in_range(owner: object, prefix: str, **limits: tuple[float, float]) -> None:
-    for name, (low, high) in limits.items():
-        value = getattr(owner, name)
-        ok = isinstance(value, Real) and low <= float(value) <= high
-        _require(ok, f"{prefix}{name}", value, f"a number in [{low:,.9g}, {high:,.9g}]")
-
-
-def _shares(key: str, shares: dict[str, float]) -> None:
-    total = sum(shares.values())
-    ok = bool(shares) and all(s >= 0 for s in shares.values()) and abs(total - 1.0) < 1e-6
-    _require(ok, key, shares, f"non-negative shares that sum to 1 (they sum to {total:g})")
 
 
 @dataclass
@@ -70,9 +62,9 @@ class FleetConfig:
     )
 
     def __post_init__(self) -> None:
-        _shares("fleet.accelerators", self.accelerators)
+        shares("fleet.accelerators", self.accelerators)
         unit = (0.0, 1.0)
-        _in_range(
+        in_range(
             self,
             "fleet.",
             lfp_share=unit,
@@ -106,17 +98,25 @@ class ServingConfig:
     tail_min: float = 5.0  # awake after switch-off; design
     overhead_w: float = 120.0  # awake car beyond the chip; domain 1b
     eta_dcdc: float = 0.93  # domain 1b
+    chip_w_factor: float = 1.0  # on the table's idle and busy watts; domain 1a: 0.75 to 1.25
+    throughput_factor: float = 1.0  # on what the roofline serves; domain 1c: 0.5 to 2
     redundancy: float = 1.10  # checking and lost work; domain 7, est
     ttft_slo_s: float = 2.0  # MLPerf server; domain 5
     tpot_slo_s: float = 0.200  # MLPerf server; domain 5
     slo_quantile: float = 0.99  # MLPerf: p99
     rtt_s: float = 0.033  # WAN 25 ms + Wi-Fi 8 ms; domain 4
-    lose_work: bool = (
-        True  # in-flight requests die with a departure (False: they are handed over for free)
-    )
+    flash_gb: float = 128.0  # where a car keeps its weights; domain 1a
+    # what becomes of work in a car that leaves: restart | resume | checkpoint (docs/model.md 5.7)
+    chat_loss: str = "restart"
+    batch_loss: str = "restart"
+    # batch work is handed out in jobs of so many slot-minutes; 0: request by request
+    batch_job_min: float = 0.0
+    checkpoint_s: float = 30.0  # to save a job; scheduling V7
+    mean_stay_h: float = 12.0  # at home, plugged in: sets the checkpoint period; domain 3
+    hedge: bool = False  # a second copy of every chat request that outlasts the 95th percentile
 
     def __post_init__(self) -> None:
-        _in_range(
+        in_range(
             self,
             "serving.",
             batch_slots=(1, 512),
@@ -125,12 +125,20 @@ class ServingConfig:
             tail_min=(0.0, 15.0),
             overhead_w=(0.0, 2000.0),
             eta_dcdc=(0.5, 1.0),
+            chip_w_factor=(0.0, 10.0),
+            throughput_factor=(0.01, 10.0),
             redundancy=(1.0, 10.0),
             ttft_slo_s=(0.01, 3600.0),
             tpot_slo_s=(0.001, 60.0),
             slo_quantile=(0.5, 0.99999),
             rtt_s=(0.0, 10.0),
+            flash_gb=(0.1, 1e5),
+            batch_job_min=(0.0, 1440.0),
+            checkpoint_s=(0.0, 3600.0),
+            mean_stay_h=(0.01, 1e4),
         )
+        modes = ("restart", "resume", "checkpoint")
+        one_of(self, "serving.", chat_loss=modes, batch_loss=modes)
 
 
 @dataclass
@@ -140,6 +148,9 @@ class DemandConfig:
     source: str = "servegen"  # servegen | azure2024 | synthetic | path of a request or window file
     fill: str = "fail"  # of a trace by path with missing windows: fail | hold | zero | interpolate
     short: str = "fail"  # a trace by path of less than two days: fail | wrap (repeat it)
+    forecast: str = (
+        "seasonal"  # seasonal | exact (privileged: what will arrive, noise of counts aside)
+    )
     load: float = 0.5  # mean work of all demand / mean plugged and linked cars
     batch_share: float = 0.30  # of the work; domain 5, est
     chat_70b_share: float = 0.50  # of the interactive work; est
@@ -157,11 +168,9 @@ class DemandConfig:
     )
 
     def __post_init__(self) -> None:
-        _shares("demand.batch_deadline_shares", self.batch_deadline_shares)
-        for key, valid in (("fill", FILLS), ("short", ("fail", "wrap"))):
-            value = getattr(self, key)
-            _require(value in valid, f"demand.{key}", value, " or ".join(valid))
-        _in_range(
+        shares("demand.batch_deadline_shares", self.batch_deadline_shares)
+        one_of(self, "demand.", fill=FILLS, short=("fail", "wrap"), forecast=("seasonal", "exact"))
+        in_range(
             self,
             "demand.",
             load=(0.0, 100.0),
@@ -184,11 +193,25 @@ class DataCentreConfig:
     batch_discount: float = 0.0  # share off the price of batch work (0.5 is what is sold; domain 5)
     kwh_per_mtok_70b: float = 0.21  # domain 1d
     kwh_per_mtok_8b: float = 0.032  # domain 1d
+    # how its capital is paid: average: in the price, evenly | peak: by its peak load | energy_only:
+    # it is sunk (docs/model.md 5.8)
+    dc_cost: str = "average"
+    capital_share: float = (
+        0.70  # of the average price; headroom prototype, est (domain 1d: 0.6-0.8)
+    )
+    electricity_usd_per_kwh: float = 0.07  # domain 1d
+    price_decline_per_year: float = 0.0  # of the average price; typical 0.3; est
+    years_ahead: float = 0.0  # after 2025, the year of the prices
 
     def __post_init__(self) -> None:
-        _in_range(
+        one_of(self, "datacentre.", dc_cost=("average", "peak", "energy_only"))
+        in_range(
             self,
             "datacentre.",
+            capital_share=(0.0, 1.0),
+            electricity_usd_per_kwh=(0.0, 5.0),
+            price_decline_per_year=(0.0, 0.99),
+            years_ahead=(0.0, 50.0),
             usd_per_mtok_70b=(0.0, 1e3),
             usd_per_mtok_8b=(0.0, 1e3),
             batch_discount=(0.0, 1.0),
@@ -214,13 +237,13 @@ class EnergyConfig:
     public_usd_per_kwh: float = 0.45  # public fast charging; est
 
     def __post_init__(self) -> None:
-        _require(
+        require(
             self.source in ("grid", "pack", "managed"),
             "energy.source",
             self.source,
             "grid, pack or managed",
         )
-        _in_range(
+        in_range(
             self,
             "energy.",
             flat_usd_per_kwh=(-1.0, 5.0),
@@ -245,7 +268,7 @@ class ThermalConfig:
     off_from_c: float = 50.0  # domain 2b, est
 
     def __post_init__(self) -> None:
-        _in_range(
+        in_range(
             self,
             "thermal.",
             garage_w_per_k=(1.0, 1e6),
@@ -269,12 +292,14 @@ class RewardConfig:
     pay_usd_per_on_duty_h: float = 0.03  # assumption of the suburb card
     cellular_usd_per_gb: float = 3.0  # domain 4, est
     request_kb: float = 6.0  # 5 kB in + 1 kB out; domain 4
+    dropout_usd: float = 50.0  # to win another owner; design
+    noise_usd_per_quiet_h: float = 0.0  # per on-duty hour at home in quiet hours; no figure known
     slo_penalty: float = (
         1.0  # times the data-centre price of a lost or late interactive request; assumption
     )
 
     def __post_init__(self) -> None:
-        _in_range(
+        in_range(
             self,
             "reward.",
             pack_usd_per_kwh=(0.0, 1e4),
@@ -285,6 +310,8 @@ class RewardConfig:
             pay_usd_per_on_duty_h=(0.0, 100.0),
             cellular_usd_per_gb=(0.0, 1e3),
             request_kb=(0.0, 1e6),
+            dropout_usd=(0.0, 1e5),
+            noise_usd_per_quiet_h=(0.0, 100.0),
             slo_penalty=(0.0, 100.0),
         )
 
@@ -307,21 +334,30 @@ class EnvConfig:
     energy: EnergyConfig = field(default_factory=EnergyConfig)
     thermal: ThermalConfig = field(default_factory=ThermalConfig)
     reward: RewardConfig = field(default_factory=RewardConfig)
+    owners: OwnersConfig = field(default_factory=OwnersConfig)
+    telemetry: TelemetryConfig = field(default_factory=TelemetryConfig)
+    feeder: FeederConfig = field(default_factory=FeederConfig)
+    shocks: ShocksConfig = field(default_factory=ShocksConfig)
+    # name -> region, the first one's noon starts the episode; none: one region, as the card says
+    regions: dict[str, RegionConfig] = field(default_factory=dict)
+    # name of an uncertain parameter -> its lowest and highest value, drawn for every episode
+    randomise: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        _in_range(self, "", num_cars=(1, 200_000_000), days=(1, 14))
-        _require(
+        in_range(self, "", num_cars=(1, 200_000_000), days=(1, 14))
+        require(
             self.step_min in (5, 10, 15, 30, 60),
             "step_min",
             self.step_min,
             "5, 10, 15, 30 or 60 minutes",
         )
-        _require(
-            0 <= self.start_hour < 24, "start_hour", self.start_hour, "a local hour in [0, 24)"
+        require(0 <= self.start_hour < 24, "start_hour", self.start_hour, "a local hour in [0, 24)")
+        one_of(self, "", observation=("cars", "fleet"))
+        require(
+            len(self.regions) <= MAX_REGIONS, "regions", len(self.regions), f"at most {MAX_REGIONS}"
         )
-        _require(
-            self.observation in ("cars", "fleet"), "observation", self.observation, "cars or fleet"
-        )
+        age_s, step_s = self.telemetry.age_s, 60 * self.step_min
+        require(age_s <= step_s, "telemetry.age_s", age_s, f"at most a step ({step_s} s)")
 
     @property
     def dt_h(self) -> float:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
+from fleet_env import draws
 from fleet_env.blocks import Block
 from fleet_env.dynamics import duty as kernels
 from fleet_env.dynamics.placement import cars_to_reload, choose_cars
-from fleet_env.metrics import REFUSALS
-from fleet_env.types import TIER_8B, TIER_70B, BoolArray, FloatArray, IntArray
+from fleet_env.generators.outages import StepOutages
+from fleet_env.regions import num_regions
+from fleet_env.types import TIER_8B, TIER_70B, BoolArray, FloatArray, IntArray, KeyArray
 from fleet_env.units import MIN_PER_H
-from fleet_env.world import ALLOWED, HOT, RESERVE, SNOOZED, World
+from fleet_env.world import World
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,39 +24,13 @@ class Dispatch:
 
     cars: IntArray  # (n,) flat car numbers, ascending
     row: IntArray  # (n,) row within the block
-    kind: IntArray  # (n,) row of the power table: (row of the batch, group, closed garage)
+    kind: IntArray  # (n,) row of the power table: (area, group, closed garage)
     weight: FloatArray  # (n,) derating factor
     flows: kernels.DutyFlows
-    profile: FloatArray  # (rows, groups, minutes) serving cars
-    lost_cars: FloatArray  # (rows, groups) cars whose serving was cut
-    stopped: FloatArray  # (rows, groups) serving cars switched off
+    profile: FloatArray  # (rows, regions, groups, minutes) serving cars
+    lost_cars: FloatArray  # (rows, regions, groups) cars whose serving was cut
+    stopped: FloatArray  # (rows, groups) serving cars switched off, or stopped by a release
     downloaded_gb: FloatArray  # (rows,) weights fetched
-
-
-def refusals(
-    world: World, block: Block, refused: BoolArray, hot: BoolArray, t_h: float
-) -> FloatArray:
-    """Count refused duty bits by reason, shape (rows, reasons)."""
-    rows = block.num_rows
-    counts = np.zeros((rows, len(REFUSALS)))
-    cars = refused.nonzero()[0]
-    if cars.size == 0:
-        return counts
-    cars += block.lo
-    derived, state = world.derived, world.state
-    row = derived.row[cars] - block.row_lo
-    reason = derived.reason[cars]
-    late = np.flatnonzero(reason == ALLOWED)
-    if late.size:
-        some = cars[late]
-        soft = np.where(hot[derived.air[some]], HOT, RESERVE)
-        low = world.twin_soc(some, t_h) - state.gap[some] <= world.params.reserve_soc[some]
-        soft[low] = RESERVE
-        soft[state.snooze_h[some] <= t_h] = SNOOZED
-        reason[late] = soft
-    slot = row * len(REFUSALS) + reason - 1
-    counts += np.bincount(slot, minlength=counts.size).reshape(counts.shape)
-    return counts
 
 
 def dispatch(
@@ -61,11 +38,13 @@ def dispatch(
     block: Block,
     duty: BoolArray,
     derate: FloatArray,
-    t_h: float,
-    num_minutes: int,
+    step: int,
     *,
     short: FloatArray,
     idle: FloatArray,
+    outages: StepOutages | None,
+    restarted: BoolArray | None,
+    row_keys: KeyArray,
 ) -> Dispatch:
     """Play kernels 1 to 3 for the active cars of a block.
 
@@ -73,14 +52,24 @@ def dispatch(
     ----------
     duty : BoolArray, shape (num_envs * num_cars,)
         Duty bits after projection.
-    derate : FloatArray, shape (num_envs * num_accelerators * 2,)
+    derate : FloatArray, shape (areas * num_accelerators * 2,)
         Derating factor by `Derived.air`.
+    step : int
+        Number of the step.
     short : FloatArray, shape (num_envs, 2)
         Work per tier that no car could take in the step before, in cars.
     idle : FloatArray, shape (num_envs, num_groups)
         Cars of each group that idled in the step before.
+    outages : StepOutages, optional
+        Links that fail in this step.
+    restarted : BoolArray, shape (num_envs * num_cars,), optional
+        Cars that were serving when a release made their weights outdated.
+    row_keys : KeyArray, shape (num_envs,)
+        Scenario keys.
     """
     setup, state, derived = world.setup, world.state, world.derived
+    config, t_h = world.config, step * world.config.dt_h
+    num_minutes = config.step_min
     span = slice(block.lo, block.hi)
     cars = (duty[span] | derived.live[span] | state.duty[span]).nonzero()[0]
     cars += block.lo
@@ -101,29 +90,35 @@ def dispatch(
         tail,
         derived.cold_min.take(cars),
         _minutes_until(state.event_h.take(cars), t_h),
-        _minutes_until(state.snooze_h.take(cars), t_h),
+        _minutes_until(_stop_h(world, cars, outages), t_h),
         step_min=float(num_minutes),
-        full_tail_min=world.config.serving.tail_min,
+        full_tail_min=config.serving.tail_min,
+        delay_min=_delay_min(world, cars, on & ~was_on, step, row_keys),
     )
     downloaded_gb = _download(world, cars, row, flows.on, ready, block.num_rows)
     state.ready_min[cars] = ready
     state.tail_min[cars] = tail
     weight = derate.take(derived.air.take(cars))
-    cell = row * setup.num_groups
+    regions = num_regions(config)
+    shape = (block.num_rows, regions, setup.num_groups)
+    num_cells, first_cell = math.prod(shape), block.row_lo * regions * setup.num_groups
+    cell = derived.area.take(cars)
+    cell *= setup.num_groups
     cell += world.group(cars)
     kind = cell * 2
     kind += derived.garage.take(cars)
-    kind += block.row_lo * setup.num_groups * 2
-    shape = (block.num_rows, setup.num_groups)
+    cell -= first_cell
     profile = kernels.serving_profile(
         cell,
         weight,
         flows.serve_from,
-        flows.on_min,
-        num_cells=shape[0] * shape[1],
+        flows.serve_to,
+        num_cells=num_cells,
         num_minutes=num_minutes,
     )
-    lost = _count(cell, weight, flows.cut, shape[0] * shape[1]).reshape(shape)
+    stopped = flows.stopped
+    if restarted is not None:
+        stopped = stopped | restarted.take(cars)
     return Dispatch(
         cars,
         row,
@@ -131,8 +126,8 @@ def dispatch(
         weight,
         flows,
         profile=profile.reshape((*shape, num_minutes)),
-        lost_cars=lost,
-        stopped=_count(cell, weight, flows.stopped, shape[0] * shape[1]).reshape(shape),
+        lost_cars=_count(cell, weight, flows.cut, num_cells).reshape(shape),
+        stopped=_count(cell, weight, stopped, num_cells).reshape(shape).sum(axis=1),
         downloaded_gb=downloaded_gb,
     )
 
@@ -171,6 +166,38 @@ def place_models(
     changed = np.flatnonzero(fresh != held)
     if changed.size:
         world.load_models(cars[changed], fresh[changed])
+
+
+def _stop_h(world: World, cars: IntArray, outages: StepOutages | None) -> FloatArray:
+    """Time at which duty ends before the departure: call-back, or a link that fails [h]."""
+    stop_h = world.state.snooze_h.take(cars)
+    if outages is not None:
+        near = world.derived.neighbourhood.take(cars)
+        if outages.fails_h is not None:
+            np.minimum(stop_h, outages.fails_h.take(near), out=stop_h)
+        if outages.home_fails_h is not None:
+            at_home = np.where(
+                world.derived.home_link.take(cars),
+                outages.home_fails_h.take(near),
+                np.float32(np.inf),
+            )
+            np.minimum(stop_h, at_home, out=stop_h)
+    return stop_h
+
+
+def _delay_min(
+    world: World, cars: IntArray, wakes: BoolArray, step: int, row_keys: KeyArray
+) -> FloatArray | None:
+    """Minute of the step at which cars that wake begin, at random so that no peak forms."""
+    spread_min = min(world.config.feeder.start_spread_min, world.config.step_min)
+    if spread_min == 0.0:
+        return None
+    delay = np.zeros(cars.shape, np.float32)
+    some = wakes.nonzero()[0]
+    row, number = np.divmod(cars.take(some), world.config.num_cars)
+    keys = draws.unit_keys(row_keys.take(row), draws.Stream.START_SECOND, number)
+    delay[some] = draws.uniform(keys, np.array(step), 1)[0] * np.float32(spread_min)
+    return delay
 
 
 def _minutes_until(time_h: FloatArray, t_h: float) -> FloatArray:

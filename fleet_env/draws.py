@@ -34,6 +34,11 @@ class Stream(IntEnum):
     DEMAND = 5  # request counts per minute
     RATE = 6  # slow noise of the request rate
     WEATHER = 7
+    SHOCK = 8  # events common to many cars
+    FEEDER = 9  # what the homes of a neighbourhood draw
+    OWNER = 10  # whether an owner who was let down leaves
+    START_SECOND = 11  # when in a step a car wakes
+    UNCERTAIN = 12  # parameters drawn for an episode
 
 
 def mix(x: KeyArray) -> KeyArray:
@@ -75,6 +80,19 @@ def scenario_key(split: str, index: IntArray) -> KeyArray:
 def stream_key(key: KeyArray, stream: Stream) -> KeyArray:
     """Key of one stream of each scenario, shape as `key`."""
     return mix(key + np.uint64(int(GOLDEN) * int(stream) % 2**64))
+
+
+def part_key(key: KeyArray, part: int) -> KeyArray:
+    """Key of a part of each scenario, such as a region; part 0 has the key of the scenario."""
+    if part == 0:
+        return key
+    return mix(key ^ mix(np.full(1, part, np.uint64) * GOLDEN))
+
+
+def unit_keys(key: KeyArray, stream: Stream, units: IntArray) -> KeyArray:
+    """Key of every (row, unit) pair in one stream, broadcast; `car_keys` has units 0 .. n - 1."""
+    offsets = (np.atleast_1d(units).astype(np.uint64) + np.uint64(1)) * GOLDEN
+    return mix(stream_key(key, stream) + offsets)
 
 
 def car_keys(key: KeyArray, stream: Stream, num_cars: int) -> KeyArray:

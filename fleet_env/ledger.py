@@ -9,11 +9,12 @@ import numpy as np
 from fleet_env import rewards
 from fleet_env.blocks import Block
 from fleet_env.config import EnvConfig
+from fleet_env.dynamics.capacity import CapacityCharge
+from fleet_env.dynamics.roofline import datacentre_price
 from fleet_env.dynamics.serving import ServiceFlows
 from fleet_env.metrics import METRICS, REFUSALS, REWARD_TERMS
 from fleet_env.rowsums import SUM, RowSums
 from fleet_env.types import BATCH_70B, CLASSES, FloatArray
-from fleet_env.world import RowInputs
 
 TERM = {name: i for i, name in enumerate(REWARD_TERMS)}
 METRIC = {name: len(REWARD_TERMS) + i for i, name in enumerate(METRICS)}
@@ -29,20 +30,48 @@ PLAIN_METRICS = [METRIC[name] for name in SUM if name in METRIC]
 CHAT_MISSES = [
     METRIC[f"{kind}_{name}"] for kind in ("late", "lost") for name in CLASSES[:BATCH_70B]
 ]
+# terms that the cars of a row earn together
+SHARED = [TERM[name] for name in ("avoided", "slo", "data", "capacity")]
 
 
 class Ledger:
     """Money and counts of the step just played.
 
+    Parameters
+    ----------
+    config : EnvConfig
+    price_usd : FloatArray, shape (3,)
+        Credit of a request by class, `rewards.request_prices`.
+    num_envs : int
+    charge_h : float
+        On the peak of the data centre, `rewards.capacity_charge_h`; 0: none.
+
     Attributes
     ----------
     values : FloatArray, shape (len(REWARD_TERMS) + len(METRICS), num_envs)
         Terms first [USD, positive = earned], then metrics; overwritten every step.
+    capacity : CapacityCharge
+        Load left to the data centre and its peak, both 0 without a charge.
     """
 
-    def __init__(self, config: EnvConfig, price_usd: FloatArray, num_envs: int) -> None:
+    def __init__(
+        self, config: EnvConfig, price_usd: FloatArray, num_envs: int, charge_h: float = 0.0
+    ) -> None:
         self._config, self._price_usd = config, price_usd
+        average_usd = rewards.average_prices(config, datacentre_price(config.datacentre))
+        self._chat_usd = average_usd[:BATCH_70B]
+        self.capacity = CapacityCharge(charge_h, num_envs, config.dt_h)
         self.values = np.zeros((len(REWARD_TERMS) + len(METRICS), num_envs))
+
+    def begin(self, cards: Sequence[EnvConfig] = ()) -> None:
+        """Start an episode in every row, priced by its own card where there are several."""
+        self.capacity.begin()
+        if any(card is not cards[0] for card in cards):
+            per_token = [datacentre_price(card.datacentre) for card in cards]
+            pairs = list(zip(cards, per_token, strict=True))
+            self._price_usd = np.array([rewards.request_prices(*pair) for pair in pairs])
+            average_usd = np.array([rewards.average_prices(*pair) for pair in pairs])
+            self._chat_usd = average_usd[:, :BATCH_70B]
 
     @property
     def reward(self) -> FloatArray:
@@ -51,11 +80,18 @@ class Ledger:
         return total
 
     @property
+    def shared_usd(self) -> FloatArray:
+        """Part of the reward that the cars of a row earn together [USD], shape (num_envs,)."""
+        usd: FloatArray = self.values[SHARED].sum(axis=0)
+        return usd
+
+    @property
     def costs(self) -> dict[str, FloatArray]:
         """Constraint costs for constrained learners, see `fleet_env.metrics.COSTS`."""
         return {
             "shortfall": self.values[METRIC["shortfalls"]].copy(),
             "slo": self.values[CHAT_MISSES].sum(axis=0),
+            "feeder": self.values[METRIC["feeder_cut_kwh"]].copy(),
         }
 
     def book(
@@ -65,10 +101,11 @@ class Ledger:
         parts: Sequence[RowSums],
         flows: ServiceFlows,
         open_requests: FloatArray | None,
-        rows: RowInputs,
         *,
+        chat_all: FloatArray,
         busy_h: FloatArray,
         downloaded_gb: FloatArray,
+        feeder_over_h: FloatArray | None = None,
     ) -> None:
         """Book a step.
 
@@ -80,9 +117,11 @@ class Ledger:
         open_requests : FloatArray, shape (num_envs, 3), optional
             What is queued or in flight at the horizon: the data centre takes it, nothing is
             credited.
-        rows : RowInputs
-        busy_h, downloaded_gb : FloatArray, shape (num_envs,)
-            Car-hours of work, and weights fetched.
+        chat_all : FloatArray, shape (num_envs, 2)
+            Chat requests that arrived, by class, with those that may not leave the data centre.
+        busy_h, downloaded_gb, feeder_over_h : FloatArray, shape (num_envs,)
+            Car-hours of work, weights fetched, and transformer-hours above the cap; the last one
+            only where transformers limit compute.
         """
         values = self.values
         values[:] = 0.0
@@ -94,9 +133,12 @@ class Ledger:
         values[PLAIN_METRICS] = sums[PLAIN_SUMS]
         values[METRIC["busy_h"]] = busy_h
         values[METRIC["downloaded_gb"]] = downloaded_gb
+        values[METRIC["wall_kwh"]] = sums[SUM["metered_kwh"]] + sums[SUM["gap_kwh"]]
+        if feeder_over_h is not None:
+            values[METRIC["feeder_over_h"]] = feeder_over_h
         self._book_requests(flows, open_requests)
-        self._book_energy(sums, rows)
         self._book_terms(sums, flows)
+        self._book_capacity(chat_all, flows)
 
     def _book_requests(self, flows: ServiceFlows, open_requests: FloatArray | None) -> None:
         for kind, span in REQUEST_SPANS.items():
@@ -106,19 +148,13 @@ class Ledger:
         if open_requests is not None:
             self.values[REQUEST_SPANS["expired"]] += open_requests.T
 
-    def _book_energy(self, sums: FloatArray, rows: RowInputs) -> None:
-        metered, gap = sums[SUM["metered_kwh"]], sums[SUM["gap_kwh"]]
-        self.values[METRIC["wall_kwh"]] = metered + gap
-        self.values[METRIC["carbon_kg"]] = (
-            rows.carbon_kg_per_kwh * metered + rows.mean_carbon_kg_per_kwh * gap
-        )
-
     def _book_terms(self, sums: FloatArray, flows: ServiceFlows) -> None:
         values, config = self.values, self._config.reward
-        shortfall_usd = rewards.shortfall_cost(
-            sums[SUM["shortfalls"]], sums[SUM["shortfall_kwh"]], config
-        )
         pay_usd = config.pay_usd_per_on_duty_h * sums[SUM["on_duty_h"]]
+        noise_usd = config.noise_usd_per_quiet_h * sums[SUM["quiet_h"]]
+        dropout_usd = config.dropout_usd * sums[SUM["dropouts"]]
+        owner_usd = sums[SUM["shortfall_usd"]] + sums[SUM["public_usd"]]
+        owner_usd += pay_usd + noise_usd + dropout_usd
         if sums[SUM["cellular_h"]].any():
             cellular = sums[SUM["cellular_h"]] / np.maximum(sums[SUM["serving_h"]], 1e-12)
             gb = rewards.cellular_gb(flows.dispatched.sum(axis=1) * cellular, config)
@@ -127,5 +163,17 @@ class Ledger:
         values[TERM["avoided"]] = rewards.avoided(flows.on_time, self._price_usd)
         values[TERM["energy"]] -= sums[SUM["energy_usd"]]
         values[TERM["wear"]] -= sums[SUM["wear_usd"]]
-        values[TERM["owner"]] -= shortfall_usd + sums[SUM["public_usd"]] + pay_usd
+        values[TERM["owner"]] -= owner_usd
         values[TERM["slo"]] -= rewards.slo_penalty(flows.late + flows.lost, self._price_usd, config)
+
+    def _book_capacity(self, chat_all: FloatArray, flows: ServiceFlows) -> None:
+        """Credit what cars spare the peak of the data centre; what they lose, it does after all."""
+        if self.capacity.charge_h == 0.0:
+            return
+        left = chat_all - flows.dispatched[:, :BATCH_70B]
+        left += flows.lost[:, :BATCH_70B]
+        load, load0 = (
+            rewards.load_usd_per_h(requests, self._chat_usd, self._config.dt_h)
+            for requests in (left, chat_all)
+        )
+        self.values[TERM["capacity"]] = self.capacity.advance(load, load0)

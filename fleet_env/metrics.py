@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fleet_env.types import CLASSES
 
-REWARD_TERMS = ("avoided", "energy", "wear", "owner", "data", "slo")
+REWARD_TERMS = ("avoided", "energy", "wear", "owner", "data", "slo", "capacity")
 
 # per class of demand: requests
 _REQUESTS = {
@@ -20,6 +20,7 @@ METRICS: dict[str, str] = {
     "ttft_request_s": "chat requests started in cars times their mean time to first token",
     "requeued_batch_70b": "batch requests that fell back into the queue from cars that stopped",
     "on_duty_h": "car-hours on duty",
+    "quiet_h": "car-hours on duty at home in quiet hours",
     "serving_h": "car-hours serving (awake, loaded, present)",
     "busy_h": "car-hours of work done",
     "wall_kwh": "wall energy of compute as booked: metered difference + growth of the charge gap",
@@ -31,13 +32,29 @@ METRICS: dict[str, str] = {
     "shortfalls": "departures with less charge than the owner wanted and the twin had",
     "shortfall_kwh": "charge missing at those departures beyond the deadband",
     "broken_promises": "shortfalls at or after the stated departure",
+    "dropouts": "owners who left for good after a broken promise",
     "public_kwh": "public fast charging, with minus without compute",
     "departures": "departures of cars that were on duty in that step",
     "started": "cold starts (wake and load)",
     "downloaded_gb": "weights fetched over home links",
     "cellular_gb": "request data over cellular links",
+    "feeder_cut_kwh": "metered energy of compute that transformers had no room for",
+    "feeder_over_h": "transformer-hours above the cap without compute",
 }
-REFUSALS = ("away", "unplugged", "no_link", "snoozed", "reserve", "hot", "memory")
+# in the order in which the first one that applies counts
+REFUSALS = (
+    "away",
+    "unplugged",
+    "no_link",
+    "opted_out",
+    "memory",
+    "silent",
+    "capped",
+    "quiet",
+    "snoozed",
+    "reserve",
+    "hot",
+)
 METRICS.update(
     {f"refused_{reason}": f"duty bits refused: {reason.replace('_', ' ')}" for reason in REFUSALS}
 )
@@ -45,6 +62,7 @@ METRICS.update(
 COSTS = {
     "shortfall": "shortfalls at departure (count)",
     "slo": "interactive requests lost or late (requests)",
+    "feeder": "energy of compute that transformers had no room for (kWh)",
 }
 EPISODE_FIELDS = (
     "return",

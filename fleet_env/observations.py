@@ -7,7 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 from gymnasium import spaces
 
+from fleet_env.config_world import MAX_REGIONS
+
 FORECAST_H = 24  # hours of prices and of demand forecasts shown
+# retail prices of all cards, negative noons and spikes at the cap of a market included
+PRICE_LOW, PRICE_HIGH = -2.0, 20.0  # [USD/kWh]
+REPORT_MAX_MIN = 1440.0  # of a report that never comes
+FEEDER_MAX_KW = 100.0  # where there is no limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +27,21 @@ class Field:
     doc: str
 
 
-# Per car; what a car's app, its charger and the dispatcher's own book-keeping know (telemetry age
-# 0).
+def _price(name: str, doc: str) -> Field:
+    return Field(name, "USD/kWh", PRICE_LOW, PRICE_HIGH, doc)
+
+
+# What all cars of an area share, in the order of the columns.
+AREA_FIELDS = (
+    _price("price", "retail price of this step, where the car belongs"),
+    _price("ref_price", "there: mean of the first 24 h, at which owed charge is booked"),
+    _price("refill_price", "there: dearest of the cheap hours ahead, at which it is refilled"),
+    Field("carbon", "kg/kWh", 0, 2, "there: life-cycle carbon intensity of the grid now"),
+    Field("ambient", "degC", -60, 60, "there: outdoor temperature now"),
+    Field("local_hour", "h", 0, 24, "there: local clock"),
+)
+# Per car; what a car's app, its charger and the dispatcher's own book-keeping know. What reports
+# bring is as old as `report_min` says; duty, gap and readiness are the dispatcher's books.
 CAR_FIELDS = (
     Field("at_home", "flag", 0, 1, "parked at home"),
     Field("at_work", "flag", 0, 1, "parked at work"),
@@ -44,6 +63,17 @@ CAR_FIELDS = (
     Field("busy_kw", "kW", 0, 10, "wall power at full work at 20 degC"),
     Field("reserve_soc", "1", 0, 1, "never below for compute"),
     Field("target_soc", "1", 0, 1, "wanted at departure"),
+    *AREA_FIELDS,
+    Field("cheap_h", "h", 0, 360, "cheap hours after this step, up to the stated departure"),
+    Field("report_min", "min", 0, REPORT_MAX_MIN, "age of what the car reports"),
+    Field(
+        "feeder_kw",
+        "kW",
+        0,
+        FEEDER_MAX_KW,
+        "left for compute on the transformer of its home in the step before; 100: no limit",
+    ),
+    Field("region", "1", 0, MAX_REGIONS - 1, "number of the region the car belongs to"),
 )
 CAR = {field.name: i for i, field in enumerate(CAR_FIELDS)}
 
@@ -55,27 +85,17 @@ def _series(name: str, unit: str, low: float, high: float, doc: str) -> tuple[Fi
 
 
 # Per fleet; work is in cars' worth per car of the fleet: 0.1 means a tenth of all cars fully busy.
+# With several regions clock and weekday are those of the first; prices, carbon and weather are
+# means over the regions, weighted by their shares.
 FLEET_FIELDS = (
     Field("hour_sin", "1", -1, 1, "sine of the local clock hour"),
     Field("hour_cos", "1", -1, 1, "cosine of the local clock hour"),
     Field("weekend", "flag", 0, 1, "local Saturday or Sunday"),
     Field("left", "1", 0, 1, "share of the episode still to play"),
-    Field("price", "USD/kWh", -2, 20, "retail price of this step"),
-    Field(
-        "ref_price",
-        "USD/kWh",
-        -2,
-        20,
-        "mean retail price of the first 24 h, at which owed charge is booked",
-    ),
-    Field(
-        "refill_price",
-        "USD/kWh",
-        -2,
-        20,
-        "dearest of the cheap hours ahead, at which owed charge is refilled",
-    ),
-    Field("cheap", "flag", 0, 1, "this step counts as cheap"),
+    _price("price", "retail price of this step"),
+    _price("ref_price", "mean retail price of the first 24 h, at which owed charge is booked"),
+    _price("refill_price", "dearest of the cheap hours ahead, at which owed charge is refilled"),
+    Field("cheap", "1", 0, 1, "this step counts as cheap; of several regions, the share where so"),
     Field("carbon", "kg/kWh", 0, 2, "life-cycle carbon intensity of the grid now"),
     Field("ambient", "degC", -60, 60, "outdoor temperature now"),
     Field("chat_8b_last", "cars/car", 0, 1e4, "eligible work that arrived in the step before"),
@@ -93,18 +113,33 @@ FLEET_FIELDS = (
         "USD/h",
         0,
         100,
-        "data-centre price of an hour of a fully busy car, 70B chat",
+        "credit for an hour of a fully busy car, 70B chat",
     ),
     Field(
         "value_8b_usd_per_h",
         "USD/h",
         0,
         100,
-        "data-centre price of an hour of a fully busy car, 8B chat",
+        "credit for an hour of a fully busy car, 8B chat",
     ),
     Field("value_batch_usd_per_h", "USD/h", 0, 100, "the same for batch work, discount included"),
     Field("pay_usd_per_h", "USD/h", 0, 100, "owner pay per on-duty hour"),
-    *_series("price", "USD/kWh", -2, 20, "retail price (published)"),
+    Field(
+        "dc_load",
+        "USD/h/car",
+        0,
+        100,
+        "interactive load left to the data centre, mean of the last hour; 0 unless dc_cost=peak",
+    ),
+    Field("dc_peak", "USD/h/car", 0, 100, "largest `dc_load` so far; 0 unless dc_cost=peak"),
+    Field(
+        "peak_usd_per_usd_h",
+        "h",
+        0,
+        400,
+        "charge for each USD/h by which that peak grows; 0 unless dc_cost=peak",
+    ),
+    *_series("price", "USD/kWh", PRICE_LOW, PRICE_HIGH, "retail price (published)"),
     *_series("chat", "cars/car", 0, 1e4, "forecast of eligible interactive work, both tiers"),
     *_series("batch", "cars/car", 0, 1e4, "forecast of batch work"),
 )

@@ -21,11 +21,16 @@ CAR_SUMS = (
     "extra_fade",
     "shortfalls",
     "shortfall_kwh",
+    "shortfall_usd",
     "broken_promises",
     "public_kwh",
     "departures",
     "started",
     "cellular_h",
+    "carbon_kg",
+    "dropouts",
+    "feeder_cut_kwh",
+    "quiet_h",
 )
 SUM = {name: i for i, name in enumerate(CAR_SUMS)}
 

@@ -9,15 +9,17 @@ import numpy as np
 from fleet_env.blocks import Block
 from fleet_env.config import EnvConfig
 from fleet_env.dispatch import Dispatch
+from fleet_env.dynamics.admission import total
 from fleet_env.dynamics.serving import QueueState, ServiceFlows, serve
 from fleet_env.dynamics.serving_setup import ServingSetup
 from fleet_env.generators.arrivals import mean_requests_per_min
 from fleet_env.generators.exogenous import Exogenous
+from fleet_env.regions import regions_of
 from fleet_env.types import BATCH_70B, CLASSES, TIER_70B, TIERS, FloatArray
 from fleet_env.units import MIN_PER_H, S_PER_H
 
 BATCH_SPREAD_H = 4.0  # waiting batch work counts as short by what would clear it in this; design
-DRAWN_ROW_STEPS = 1024  # rows times steps of requests drawn at once: their arrays fit the L2 cache
+DRAWN_AREA_STEPS = 1024  # areas times steps of requests drawn at once: they fit the L2 cache
 MAX_DRAWN_STEPS = 64
 TINY = 1e-12  # keeps 0 / 0 out of shares whose numerator is then 0
 
@@ -28,15 +30,19 @@ class Service:
     Attributes
     ----------
     requests_per_min : FloatArray, shape (3,)
-        Mean requests per minute and car that may run in cars, by class.
+        Mean requests per minute and car of the fleet that may run in cars, by class.
+    region_share : FloatArray, shape (R,)
+        Share of the regions in them.
     work_car_h : FloatArray, shape (3,)
-        Car-hours per request; 0 for a class that no car can serve.
+        Car-hours per request.
     util : FloatArray, shape (num_envs,)
         Busy share of the serving cars in the step just played.
     busy_h : FloatArray, shape (num_envs,)
         Car-hours of work done in it.
     short, idle : FloatArray, shapes (num_envs, 2) and (num_envs, num_groups)
-        What the greedy loader goes by: cars short per tier, cars idle per group.
+        What the greedy loader goes by: cars short per tier, cars idle per group, all regions.
+    chat_all : FloatArray, shape (num_envs, 2)
+        All chat requests of the step just played, those included that must not run in cars.
     """
 
     queue: QueueState
@@ -48,20 +54,27 @@ class Service:
         self._config, self._setup, self._num_envs = config, setup, num_envs
         demand, work_car_s = config.demand, setup.work_car_s
         eligible = np.array([1.0 - demand.trusted_only_share] * BATCH_70B + [1.0])
-        self.requests_per_min = mean_requests_per_min(demand, work_car_s, mean_linked) * eligible
-        self.work_car_h = np.where(np.isfinite(work_car_s), work_car_s, 0.0) / S_PER_H
+        # people ask the same whether or not cars save and copy their work
+        asked = mean_requests_per_min(demand, work_car_s / setup.extra_work, mean_linked)
+        self.requests_per_min = asked * eligible
+        self.region_share = np.array([region.share for region in regions_of(config)])
+        self.work_car_h = work_car_s / S_PER_H
+        self._chat_all = 1.0 / eligible[0] if eligible[0] > 0.0 else 0.0
         self._deadline_shares = np.array(list(demand.batch_deadline_shares.values()))
-        self._draw_steps = max(1, min(MAX_DRAWN_STEPS, DRAWN_ROW_STEPS // num_envs))
+        areas = num_envs * setup.num_regions
+        self._draw_steps = max(1, min(MAX_DRAWN_STEPS, DRAWN_AREA_STEPS // areas))
 
     def begin(self, exo: Exogenous) -> None:
         """Start an episode with nothing queued and nothing in flight."""
-        rows, groups = self._num_envs, self._setup.num_groups
+        rows, regions, groups = self._num_envs, self._setup.num_regions, self._setup.num_groups
         self._exo = exo
         self.queue = QueueState.zeros(rows, self._setup)
-        self.flows = no_flows(rows, groups)
+        self.flows = no_flows(rows, regions, groups)
         self.util, self.busy_h = np.zeros(rows), np.zeros(rows)
-        self.short, self.idle = np.zeros((rows, len(TIERS))), np.zeros((rows, groups))
-        self._serving: FloatArray = np.zeros((rows, groups))
+        self.short: FloatArray = np.zeros((rows, len(TIERS)))
+        self.idle: FloatArray = np.zeros((rows, groups))
+        self.chat_all: FloatArray = np.zeros((rows, BATCH_70B))
+        self._serving: FloatArray = np.zeros((rows, regions, groups))
 
     def play(self, step: int, blocks: Sequence[Block], parts: Sequence[Dispatch]) -> None:
         """Serve the requests of a step with the cars that `dispatch` found."""
@@ -80,11 +93,12 @@ class Service:
             lost,
             self._off_share(stopped),
         )
-        serving = cars.sum(axis=2)
-        busy = (self.flows.util * serving).sum(axis=1)
-        self.util = busy / np.maximum(serving.sum(axis=1), TINY)
+        self.chat_all = self.flows.arrived[:, :BATCH_70B] * self._chat_all
+        serving = cars.sum(axis=3)
+        busy = (self.flows.util * serving).reshape(rows, -1).sum(axis=1)
+        self.util = busy / np.maximum(serving.reshape(rows, -1).sum(axis=1), TINY)
         self.busy_h = busy / MIN_PER_H
-        self._serving = cars[:, :, -1].copy()
+        self._serving = cars[..., -1].copy()
         if self._setup.places_models:
             self._note_shortage()
 
@@ -95,24 +109,31 @@ class Service:
         return left
 
     def _arrivals(self, step: int) -> tuple[FloatArray, FloatArray]:
-        """Eligible chat requests (num_envs, 2, minutes) and batch requests (num_envs, deadlines).
+        """Eligible requests of a step.
 
         They are drawn for some steps at once: what a draw is does not depend on when it is made.
+
+        Returns
+        -------
+        chat : FloatArray, shape (num_envs, R, 2, minutes)
+        batch : FloatArray, shape (num_envs, deadlines)
         """
+        config = self._config
         ahead = step % self._draw_steps
         if ahead == 0:
-            num_steps = min(self._draw_steps, self._config.num_steps - step)
-            level = self.requests_per_min * self._config.num_cars
+            num_steps = min(self._draw_steps, config.num_steps - step)
+            level = (self.requests_per_min * config.num_cars)[:, None] * self.region_share
             requests = self._exo.requests(level, step, num_steps)
-            shape = (len(CLASSES), self._num_envs, num_steps, self._config.step_min)
-            self._requests = requests.reshape(shape).transpose(2, 1, 0, 3).astype(np.float64)
+            shape = (len(CLASSES), self._num_envs, -1, num_steps, config.step_min)
+            self._requests = requests.reshape(shape).transpose(3, 1, 2, 0, 4).astype(np.float64)
         now = self._requests[ahead]
-        return now[:, :BATCH_70B], now[:, BATCH_70B].sum(axis=1)[:, None] * self._deadline_shares
+        batch = _over_regions(now[:, :, BATCH_70B].sum(axis=2))
+        return now[:, :, :BATCH_70B], batch[:, None] * self._deadline_shares
 
     def _off_share(self, stopped: FloatArray) -> FloatArray:
         """Share of the cars that could hold batch work and served, now switched off on purpose."""
         holds_batch = self._setup.rate[:, BATCH_70B] > 0
-        served = self._serving @ holds_batch
+        served: FloatArray = _over_regions(self._serving) @ holds_batch
         share: FloatArray = np.minimum(stopped @ holds_batch / np.maximum(served, TINY), 1.0)
         return share
 
@@ -121,7 +142,7 @@ class Service:
         queued = self.queue.batch_due.sum(axis=1) * self.work_car_h[BATCH_70B] / BATCH_SPREAD_H
         self.short = turned_away[:, :BATCH_70B]
         self.short[:, TIER_70B] += queued
-        self.idle = self._serving * (1.0 - self.flows.util)
+        self.idle = _over_regions(self._serving * (1.0 - self.flows.util))
 
 
 def per_row(num_envs: int, blocks: Sequence[Block], parts: Sequence[FloatArray]) -> FloatArray:
@@ -134,10 +155,15 @@ def per_row(num_envs: int, blocks: Sequence[Block], parts: Sequence[FloatArray])
     return total
 
 
-def no_flows(num_envs: int, num_groups: int) -> ServiceFlows:
+def _over_regions(values: FloatArray) -> FloatArray:
+    """Add up (num_envs, R, ...) over the regions."""
+    return total([values[:, region] for region in range(values.shape[1])])
+
+
+def no_flows(num_envs: int, num_regions: int, num_groups: int) -> ServiceFlows:
     """Flows of a step in which nothing happened: what the first observation shows."""
     rows, by_class = np.zeros(num_envs), np.zeros((num_envs, len(CLASSES)))
-    by_group = np.zeros((num_envs, num_groups))
+    by_group = np.zeros((num_envs, num_regions, num_groups))
     return ServiceFlows(
         arrived=by_class,
         dispatched=by_class,

@@ -9,24 +9,22 @@ import numpy as np
 
 from fleet_env.blocks import Block
 from fleet_env.dispatch import Dispatch
-from fleet_env.dynamics import mobility
+from fleet_env.dynamics import feeder, mobility
 from fleet_env.dynamics.duty import DutyFlows
 from fleet_env.dynamics.energy import Metered, Outlook, PlugStep, choose_mode, meter
 from fleet_env.dynamics.thermal import excess_k
 from fleet_env.dynamics.wear import Packs, Strain, extra_fade, reversal
-from fleet_env.journeys import play_events
-from fleet_env.rewards import wear_usd_per_fade_kwh
+from fleet_env.journeys import EventKeys, play_events
+from fleet_env.regions import num_regions
 from fleet_env.rowsums import RowSums
-from fleet_env.types import BoolArray, FloatArray, IntArray, KeyArray
+from fleet_env.types import EVSE_NONE, BoolArray, FloatArray, IntArray
 from fleet_env.units import HOURS_PER_DAY, MIN_PER_H, W_PER_KW
-from fleet_env.world import RowInputs, World
-
-EXCESS_ZERO_K = 0.05  # a smaller excess of pack temperature is let go
+from fleet_env.world import EXCESS_ZERO_K, AreaInputs, World
 
 
 @dataclass(frozen=True, slots=True)
 class PowerTable:
-    """Power of a car by (row, group, closed garage), flat [kW]."""
+    """Power of a car by (area, group, closed garage), flat [kW]."""
 
     awake_kw: FloatArray  # at the DC bus, no work
     serve_kw: FloatArray  # at the DC bus, at the row's utilisation
@@ -38,10 +36,11 @@ def settle(
     world: World,
     block: Block,
     step: Dispatch,
-    rows: RowInputs,
+    areas: AreaInputs,
     power: PowerTable,
-    keys: KeyArray,
+    keys: EventKeys,
     tables: mobility.MobilityTables,
+    headroom_kwh: FloatArray | None,
 ) -> tuple[RowSums, IntArray]:
     """Play kernels 5 to 8 for a block: sums by row, and the cars that departed or arrived.
 
@@ -49,39 +48,50 @@ def settle(
     ----------
     step : Dispatch
         What `dispatch` returned for this block.
-    keys : KeyArray, shape (num_envs * num_cars,)
-        Car keys of `Stream.ARRIVAL`.
+    keys : EventKeys
+    headroom_kwh : FloatArray, shape (neighbourhoods,), optional
+        What the transformers leave to compute in the step; None: no limit.
     """
     sums = RowSums(block.num_rows)
     if step.cars.size:
-        _settle_active(world, block, step, rows, power, sums)
-    return sums, play_events(world, block, rows, keys, tables, sums)
+        _settle_active(world, block, step, areas, power, sums, headroom_kwh)
+    return sums, play_events(world, block, areas, keys, tables, sums)
 
 
 def _settle_active(
-    world: World, block: Block, step: Dispatch, rows: RowInputs, power: PowerTable, sums: RowSums
+    world: World,
+    block: Block,
+    step: Dispatch,
+    areas: AreaInputs,
+    power: PowerTable,
+    sums: RowSums,
+    headroom_kwh: FloatArray | None,
 ) -> None:
     cars = step.cars
     hours = Hours.of(step.flows)
-    plugged = world.state.plugged.take(cars)
+    plugged = world.derived.evse.take(cars) != EVSE_NONE
     times_h = np.empty((2, cars.size), np.float32)
-    times_h[0] = rows.t_h
+    times_h[0] = areas.t_h
     np.add(hours.here, times_h[0], out=times_h[1])
     twin = world.twin_soc(cars, times_h)
-    row = RowReader(block, step.row)
+    read = AreaReader(world, block, cars)
     plug = _plug_step(world, step, power, hours, twin, plugged)
     energy = world.config.energy
     mode = choose_mode(
         energy.source,
         plug,
-        _outlook(world, rows, cars, row, twin[0] - plug.gap),
+        _outlook(world, areas, cars, read, twin[0] - plug.gap),
         margin_h=energy.margin_h,
         wear_usd_per_kwh=energy.pack_wear_usd_per_kwh,
     )
     flow = meter(plug, mode)
-    fade = _age(world, cars, rows, row, plug, flow, twin, hours.here)
-    _book(world, step, rows, row, hours, plug, flow, fade, sums)
-    _write_back(world, step, rows, plugged, flow.gap)
+    if headroom_kwh is not None:
+        near, home = world.derived.neighbourhood.take(cars), world.derived.home.take(cars)
+        flow, cut_kwh = feeder.limit(plug, flow, near, home, headroom_kwh)
+        sums.add(step.row, feeder_cut_kwh=cut_kwh)
+    fade = _age(world, cars, areas, read, plug, flow, twin, hours.here)
+    _book(world, step, areas, read, hours, plug, flow, fade, sums)
+    _write_back(world, step, areas, plugged, hours.on, flow.gap)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,20 +111,21 @@ class Hours:
         return cls(*hours)
 
 
-class RowReader:
-    """Gives every active car what its row shares: one number where a block holds one row."""
+class AreaReader:
+    """Gives every active car what its area shares: one number where a block holds one area."""
 
-    def __init__(self, block: Block, row: IntArray) -> None:
-        self._one = slice(block.row_lo, block.row_hi) if block.num_rows == 1 else None
-        self._row = row + block.row_lo
+    def __init__(self, world: World, block: Block, cars: IntArray) -> None:
+        lone = block.num_rows == 1 and num_regions(world.config) == 1
+        self._one = slice(block.row_lo, block.row_hi) if lone else None
+        self._area = world.derived.area.take(cars)
 
     def __call__(self, values: FloatArray | BoolArray) -> Any:
-        """Read an array over the rows of the batch, shape (n,) or (1,)."""
-        return values.take(self._row) if self._one is None else values[self._one]
+        """Read an array over the areas of the batch, shape (n,) or (1,)."""
+        return values.take(self._area) if self._one is None else values[self._one]
 
     def at(self, table: FloatArray, column: IntArray | int) -> FloatArray:
-        """Read a table of one row per row of the batch at a column per car."""
-        read: FloatArray = table.ravel().take(self._row * table.shape[1] + column)
+        """Read a table of one row per area of the batch at a column per car."""
+        read: FloatArray = table.ravel().take(self._area * table.shape[1] + column)
         return read
 
 
@@ -153,23 +164,23 @@ def _plug_step(
 
 
 def _outlook(
-    world: World, rows: RowInputs, cars: IntArray, row: RowReader, soc: FloatArray
+    world: World, areas: AreaInputs, cars: IntArray, read: AreaReader, soc: FloatArray
 ) -> Outlook:
     """Gather what the energy manager knows: the owner's stated stay, never the true one."""
     stay_steps = world.state.stated_h.take(cars)
-    stay_steps -= rows.t_h + rows.dt_h
-    stay_steps /= rows.dt_h
+    stay_steps -= areas.t_h + areas.dt_h
+    stay_steps /= areas.dt_h
     np.maximum(stay_steps, 0.0, out=stay_steps)
-    np.minimum(stay_steps, rows.cheap_cum.shape[1] - 1 - rows.cheap_from, out=stay_steps)
-    cheap_left_h = row.at(rows.cheap_cum, stay_steps.astype(np.intp) + rows.cheap_from)
-    cheap_left_h -= row(rows.cheap_cum[:, rows.cheap_from])
+    np.minimum(stay_steps, areas.cheap_cum.shape[1] - 1 - areas.cheap_from, out=stay_steps)
+    cheap_left_h = read.at(areas.cheap_cum, stay_steps.astype(np.intp) + areas.cheap_from)
+    cheap_left_h -= read(areas.cheap_cum[:, areas.cheap_from])
     return Outlook(
         soc=soc,
         charge_limit=world.params.charge_limit.take(cars),
         reserve_soc=world.params.reserve_soc.take(cars),
-        price_usd_per_kwh=row(rows.price),
-        cheap=row(rows.cheap),
-        threshold_usd_per_kwh=row(rows.refill_price),
+        price_usd_per_kwh=read(areas.price),
+        cheap=read(areas.cheap),
+        threshold_usd_per_kwh=read(areas.refill_price),
         cheap_left_h=cheap_left_h,
     )
 
@@ -177,8 +188,8 @@ def _outlook(
 def _age(
     world: World,
     cars: IntArray,
-    rows: RowInputs,
-    row: RowReader,
+    areas: AreaInputs,
+    read: AreaReader,
     plug: PlugStep,
     flow: Metered,
     twin: FloatArray,
@@ -192,10 +203,10 @@ def _age(
     state.falling[cars] = falling
     excess = excess_k(
         state.excess_k.take(cars),
-        plug.compute_kwh * (W_PER_KW / rows.dt_h),
+        plug.compute_kwh * (W_PER_KW / areas.dt_h),
         world.derived.garage.take(cars),
-        row(rows.ambient_c),
-        rows.dt_h,
+        read(areas.ambient_c),
+        areas.dt_h,
         world.config.thermal,
     )
     state.excess_k[cars] = excess
@@ -213,18 +224,18 @@ def _age(
         ),
         Strain(soc0, depth, flow.throughput_kwh),
         Strain(twin_mean, twin_depth, plug.need_kwh),
-        pack_c=row(rows.pack_c),
+        pack_c=read(areas.pack_c),
         excess_k=excess,
         hours=here_h,
-        days=rows.dt_h / HOURS_PER_DAY,
+        days=areas.dt_h / HOURS_PER_DAY,
     )
 
 
 def _book(
     world: World,
     step: Dispatch,
-    rows: RowInputs,
-    row: RowReader,
+    areas: AreaInputs,
+    read: AreaReader,
     hours: Hours,
     plug: PlugStep,
     flow: Metered,
@@ -236,24 +247,32 @@ def _book(
     gap_kwh = flow.gap - plug.gap
     gap_kwh *= plug.pack_kwh
     gap_kwh /= world.derived.eta_nominal.take(step.cars)
-    energy_usd = row(rows.price) * metered_kwh
-    energy_usd += row(rows.ref_price) * gap_kwh
+    energy_usd = read(areas.price) * metered_kwh
+    energy_usd += read(areas.ref_price) * gap_kwh
+    carbon_kg = read(areas.carbon_kg_per_kwh) * metered_kwh
+    carbon_kg += read(areas.mean_carbon_kg_per_kwh) * gap_kwh
     signed_usd = fade * plug.pack_kwh
-    signed_usd *= wear_usd_per_fade_kwh(world.config.reward)
+    signed_usd *= read(areas.wear_usd)
     wear_usd = np.maximum(signed_usd, 0.0)
     flows, values = step.flows, {}
     if world.config.fleet.cellular_share > 0:
         values["cellular_h"] = hours.serve * world.derived.cellular.take(step.cars)
+    noise_usd = np.float64(0.0)
+    if areas.quiet is not None:
+        at_home = world.derived.home.take(step.cars)
+        values["quiet_h"] = hours.on * (read(areas.quiet) & at_home)
+        noise_usd = values["quiet_h"] * np.float64(world.config.reward.noise_usd_per_quiet_h)
     sums.add(
         step.row,
         energy_usd=energy_usd,
+        carbon_kg=carbon_kg,
         metered_kwh=metered_kwh,
         gap_kwh=gap_kwh,
         pack_kwh=np.maximum(plug.need_kwh - flow.battery_kwh, 0.0),
         on_duty_h=hours.on,
         serving_h=hours.serve,
         started=flows.cold,
-        departures=flows.on & (hours.here < rows.dt_h),
+        departures=flows.on & (hours.here < areas.dt_h),
         extra_fade=fade,
         signed_wear_usd=signed_usd,
         wear_usd=wear_usd,
@@ -261,18 +280,25 @@ def _book(
     )
     if world.car_usd is not None:
         pay_usd = world.config.reward.pay_usd_per_on_duty_h * hours.on.astype(np.float64)
-        world.charge(step.cars, pay_usd + energy_usd + wear_usd)
+        world.charge(step.cars, pay_usd + noise_usd + energy_usd + wear_usd)
 
 
 def _write_back(
-    world: World, step: Dispatch, rows: RowInputs, plugged: BoolArray, gap: FloatArray
+    world: World,
+    step: Dispatch,
+    areas: AreaInputs,
+    plugged: BoolArray,
+    on_h: FloatArray,
+    gap: FloatArray,
 ) -> None:
     """Store what compute changed, and which cars need care in the next step without a duty bit."""
     state, cars = world.state, step.cars
-    on = step.flows.on_min >= rows.dt_h * MIN_PER_H
+    on = step.flows.serve_to >= areas.dt_h * MIN_PER_H
     on &= step.flows.on
     state.gap[cars] = gap
     state.duty[cars] = on
+    if world.config.owners.cap_h_per_month > 0:
+        state.duty_h[cars] += on_h
     live = gap != 0
     live &= plugged
     live |= state.excess_k.take(cars) > EXCESS_ZERO_K

@@ -9,26 +9,37 @@ import numpy as np
 
 from fleet_env import draws, rewards
 from fleet_env.blocks import DENSE_CARS, for_each, split_blocks
+from fleet_env.car_sensors import CarSensors
 from fleet_env.config import EnvConfig
-from fleet_env.dispatch import Dispatch, dispatch, refusals
+from fleet_env.dispatch import Dispatch, dispatch
 from fleet_env.dynamics import mobility, thermal
 from fleet_env.dynamics.duty import count_by
 from fleet_env.dynamics.energy import load_evse
 from fleet_env.dynamics.roofline import accelerator, datacentre_price
 from fleet_env.dynamics.serving import QueueState, ServiceFlows
 from fleet_env.dynamics.serving_setup import serving_setup
-from fleet_env.generators.cars import draw_params
-from fleet_env.generators.demand_sources import load_demand
+from fleet_env.generators.cars import draw_rows
+from fleet_env.generators.demand_sources import load_traces
 from fleet_env.generators.exogenous import Exogenous, check_outside, draw_exogenous
+from fleet_env.generators.outages import Outages, StepOutages
 from fleet_env.generators.start import mean_plugged_linked, start_state
-from fleet_env.ledger import METRIC, TERM, Ledger
-from fleet_env.sensors import CarSensors, FleetSensors, duty_mask
+from fleet_env.journeys import EventKeys
+from fleet_env.ledger import METRIC, Ledger
+from fleet_env.refusals import Refused, refusals
+from fleet_env.regions import num_regions
+from fleet_env.rowsums import RowSums
+from fleet_env.sensors import FleetSensors
 from fleet_env.service import Service, per_row
 from fleet_env.settle import PowerTable, settle
+from fleet_env.telemetry import Telemetry, duty_mask
 from fleet_env.timetable import Chips, Timetable, make_timetable
-from fleet_env.types import BoolArray, FloatArray, IntArray
-from fleet_env.world import RowInputs, World, build_world
+from fleet_env.transformers import Transformers
+from fleet_env.types import BATCH_70B, BoolArray, FloatArray, IntArray
+from fleet_env.uncertain import cards_of_rows, check_randomise, draw_uncertain
+from fleet_env.units import DAYS_PER_MONTH
+from fleet_env.world import ALLOWED, AreaInputs, Gates, World, build_world
 
+_NOBODY = np.zeros(0, np.intp)
 TINY = 1e-12  # keeps 0 / 0 out of shares whose numerator is then 0
 
 
@@ -64,8 +75,11 @@ class FleetSim:
     exo: Exogenous
     table: Timetable
     history: History
-    mask: BoolArray  # flat: cars that may be on duty now
-    soc: FloatArray  # flat: state of charge now
+    gates: Gates  # what keeps cars off duty now besides their stay
+    mask: BoolArray  # flat: cars that may be on duty now, as far as the dispatcher was told
+    soc: FloatArray  # flat: state of charge now, as reports show it
+    drawn: dict[str, FloatArray]  # uncertain parameters of the rows
+    transformers: Transformers | None
 
     def __init__(
         self, config: EnvConfig, num_envs: int, split: str, *, car_reward: bool = False
@@ -73,21 +87,23 @@ class FleetSim:
         self.config, self.num_envs, self.split = config, num_envs, split
         self._car_reward = car_reward
         names = list(config.fleet.accelerators)
+        check_randomise(config)
         self.setup = serving_setup(config, names)
-        self._chips = Chips.of(config, [accelerator(name) for name in names])
+        self._accelerators = [accelerator(name) for name in names]
         self._evse_table = load_evse()
-        self._tables = mobility.tables(config.fleet)
+        self._tables = mobility.tables(config.fleet, config.telemetry)
         check_outside(config)
-        demand = config.demand
-        self._trace = load_demand(
-            demand.source, config.time_zone, fill=demand.fill, short=demand.short
-        )
+        self._traces = load_traces(config)
         self.service = Service(config, self.setup, mean_plugged_linked(config), num_envs)
-        self.blocks = split_blocks(num_envs, config.num_cars)
-        self.price_usd = rewards.request_prices(config, datacentre_price(config.datacentre))
-        self.ledger = Ledger(config, self.price_usd, num_envs)
+        self.blocks = split_blocks(num_envs, config.num_cars, together=config.feeder.homes)
+        per_token = datacentre_price(config.datacentre)
+        self.price_usd = rewards.request_prices(config, per_token)
+        worth = rewards.average_prices(config, per_token) * self.service.requests_per_min
+        charge_h = rewards.capacity_charge_h(config, self._traces, worth[:BATCH_70B])
+        self.ledger = Ledger(config, self.price_usd, num_envs, charge_h)
+        self.telemetry = Telemetry(config)
         single = config.observation != "fleet"
-        self._cars = CarSensors(num_envs, config.num_cars) if single else None
+        self._cars = CarSensors(config, num_envs) if single else None
         self._fleet = FleetSensors(
             config,
             self.service.work_car_h,
@@ -95,6 +111,7 @@ class FleetSim:
             self.service.requests_per_min,
             self.setup.max_due,
             num_envs,
+            peak_charge_usd=charge_h,
         )
         self.scenario_index = np.zeros(num_envs, np.int64)
         self.step_index = 0
@@ -120,16 +137,18 @@ class FleetSim:
         self.scenario_index = np.asarray(index, np.int64).copy()
         self.step_index = 0
         key = draws.scenario_key(self.split, self.scenario_index)
-        self.exo = draw_exogenous(config, self.split, key, self._trace)
-        self.table = make_timetable(config, self.exo, self._chips, setup.group_accelerator)
-        params = draw_params(config, key, list(setup.accelerators))
-        state = start_state(
-            config,
-            key,
-            params,
-            self.exo.weekday[:, 0],
-            resident_gb=setup.flash_gb,
-        )
+        self.drawn = draw_uncertain(config, key)
+        cards = cards_of_rows(config, self.drawn, self.num_envs)
+        self.exo = draw_exogenous(config, self.split, key, self._traces)
+        self.outages = Outages(config, self.exo.shocks, self.num_envs)
+        by_area = [card for card in cards for _ in range(num_regions(config))]
+        self.chips = Chips.of(by_area, self._accelerators)
+        self.table = make_timetable(config, self.exo, self.chips, setup.group_accelerator)
+        self._throughput = np.array([[[card.serving.throughput_factor]] for card in by_area])
+        self._wear_usd = np.array([rewards.wear_usd_per_fade_kwh(c.reward) for c in by_area])
+        self._shortfall_usd = np.array([card.reward.shortfall_usd for card in by_area])
+        params = draw_rows(cards, key, list(setup.accelerators))
+        state = start_state(config, key, params, self.exo.local, resident_gb=setup.flash_gb)
         self.world = build_world(
             config,
             setup,
@@ -139,18 +158,18 @@ class FleetSim:
             self.num_envs,
             car_reward=self._car_reward,
         )
-        self._keys = draws.car_keys(key, draws.Stream.ARRIVAL, config.num_cars)
+        self._keys = EventKeys(draws.car_keys(key, draws.Stream.ARRIVAL, config.num_cars), key)
+        self.transformers = None
+        if self.exo.home_load is not None:
+            self.transformers = Transformers(self.world, key, self.exo.home_load)
+        self.service.begin(self.exo)
+        self.ledger.begin(cards)
         self._begin_rows()
-        if self._cars is not None:
-            self._cars.begin(self.world, self._chips.quoted_kw(0.0), self._chips.quoted_kw(1.0))
         self._fleet.begin(self.exo)
-        self._look()
+        self._open_step(None)
 
     def _begin_rows(self) -> None:
         self.history = History.zeros(self.num_envs, self.config.num_steps)
-        self.service.begin(self.exo)
-        self._clock_h = self.exo.local_hour[:, 0].copy()
-        self._weekday = self.exo.weekday[:, 0].copy()
         self._pack_c = self.exo.ambient_c[:, 0].copy()
 
     def step(self, duty: BoolArray) -> None:
@@ -161,97 +180,194 @@ class FleetSim:
         duty : BoolArray, shape (num_envs * num_cars,)
             The agent's bits; overwritten with what is allowed.
         """
-        config, world, t_h = self.config, self.world, self.t_h
-        refused = duty & ~self.mask
-        duty &= self.mask
+        config, world = self.config, self.world
         if world.car_usd is not None:
             world.car_usd[:] = 0.0
-        hot, speed = self.table.hot[self.step_index], self.table.speed[self.step_index]
-        counts = for_each(self.blocks, lambda b: refusals(world, b, refused[b.lo : b.hi], hot, t_h))
+        refused = self._project(duty)
+        speed = (self.table.speed[self.step_index] * self._throughput).ravel()
         parts = for_each(
             self.blocks,
             lambda b: dispatch(
                 world,
                 b,
                 duty,
-                speed.ravel(),
-                t_h,
-                config.step_min,
+                speed,
+                self.step_index,
                 short=self.service.short,
                 idle=self.service.idle,
+                outages=self._out,
+                restarted=self._restarted,
+                row_keys=self._keys.row,
             ),
         )
         self.service.play(self.step_index, self.blocks, parts)
-        rows, power = self._row_inputs(), self._power()
+        areas, power, headroom_kwh = self._area_inputs(), self._power(), None
+        if self.transformers is not None:
+            self.transformers.advance(self.step_index, self.blocks)
+            headroom_kwh = self.transformers.headroom_kwh
         jobs = list(zip(self.blocks, parts, strict=True))
         sums = for_each(
-            jobs, lambda job: settle(world, *job, rows, power, self._keys, self._tables)
+            jobs,
+            lambda job: settle(world, *job, areas, power, self._keys, self._tables, headroom_kwh),
         )
         self.step_index += 1
-        left = self.service.open_requests() if self.step_index == config.num_steps else None
-        self.ledger.book(
-            self.blocks,
-            counts,
-            [part for part, _ in sums],
-            self.flows,
-            left,
-            rows,
-            busy_h=self.service.busy_h,
-            downloaded_gb=per_row(
-                self.num_envs, self.blocks, [part.downloaded_gb for part in parts]
-            ),
-        )
-        if world.car_usd is not None:
-            self._share_credit(parts)
+        self._book(refused, parts, [part for part, _ in sums])
         self._pack_c = thermal.twin_pack_c(
-            self._pack_c, rows.ambient_c, config.dt_h, config.thermal
+            self._pack_c, areas.ambient_c, config.dt_h, config.thermal
         )
         self._remember()
         if self._cars is not None:
-            for part, (_, moved) in zip(parts, sums, strict=True):
-                self._cars.worked(world, part.cars)
-                self._cars.moved(world, moved)
-        self._look()
+            for part in parts:
+                self._cars.worked(part.cars)
+        self._open_step(np.concatenate([moved for _, moved in sums]))
+
+    def _project(self, duty: BoolArray) -> list[Refused]:
+        """Clear the bits of cars that may not compute, in place, and find the reasons."""
+        world, telemetry = self.world, self.telemetry
+        allowed = self.mask
+        if not telemetry.perfect:
+            _, allowed = self._look(None)
+        refused = duty & ~allowed
+        duty &= allowed
+        found = for_each(
+            self.blocks,
+            lambda b: refusals(
+                world, b, refused[b.lo : b.hi], self.gates, telemetry.unreachable, self.t_h
+            ),
+        )
+        for part in found:
+            stay = world.derived.reason[part.cars]
+            lasting = self.mask[part.cars] & (stay != ALLOWED)
+            telemetry.refuse(part.cars[lasting], stay[lasting])
+        return found
+
+    def _book(self, refused: list[Refused], parts: list[Dispatch], sums: list[RowSums]) -> None:
+        left = None
+        if self.step_index == self.config.num_steps:
+            left = self.service.open_requests()
+        downloaded_gb = [part.downloaded_gb for part in parts]
+        self.ledger.book(
+            self.blocks,
+            [part.counts for part in refused],
+            sums,
+            self.flows,
+            left,
+            busy_h=self.service.busy_h,
+            downloaded_gb=per_row(self.num_envs, self.blocks, downloaded_gb),
+            feeder_over_h=None if self.transformers is None else self.transformers.over_h,
+            chat_all=self.service.chat_all,
+        )
+        if self.world.car_usd is not None:
+            self._share_credit(parts)
 
     def observe(self) -> dict[str, Any] | FloatArray:
         """Observation of every row at the start of the coming step, freshly allocated."""
         shape = (self.num_envs, self.config.num_cars)
-        state = self.world.state
+        told, capacity = self.telemetry.told.state, self.ledger.capacity
         shares = np.empty((3, self.num_envs))
-        for share, flags in zip(shares, (state.duty, self.mask, state.plugged), strict=True):
+        for share, flags in zip(shares, (told.duty, self.mask, told.plugged), strict=True):
             share[:] = np.add.reduce(flags.reshape(shape), axis=1, dtype=np.int32)
         shares /= self.config.num_cars
-        fleet = self._fleet.read(self.step_index, self.flows, self.queue, self.service.util, shares)
+        dc_usd_per_h = None
+        if capacity.charge_h > 0.0:
+            dc_usd_per_h = np.stack([capacity.hour_usd_per_h, capacity.peak_usd_per_h])
+        fleet = self._fleet.read(
+            self.step_index, self.flows, self.queue, self.service.util, shares, dc_usd_per_h
+        )
         if self._cars is None:
             return fleet
-        return {
-            "cars": self._cars.read(self.world, self.soc, self.t_h),
-            "fleet": fleet,
-            "mask": self.mask.reshape(shape).astype(np.int8),
-        }
+        limits = self.transformers
+        cars = self._cars.read(
+            self.step_index,
+            self.soc,
+            self.telemetry.seen_h(self.t_h),
+            self.gates,
+            None if limits is None else limits.headroom_kw,
+        )
+        return {"cars": cars, "fleet": fleet, "mask": self.mask.reshape(shape).astype(np.int8)}
 
-    def _look(self) -> None:
-        """Work out what telemetry shows at the start of a step: charge and mask."""
-        world, num = self.world, self.num_envs * self.config.num_cars
-        hot = self.table.hot[self.step_index] if self.table.any_hot[self.step_index] else None
-        self.soc, self.mask = np.empty(num, np.float32), np.empty(num, np.bool_)
+    def _open_step(self, moved: IntArray | None) -> None:
+        """Begin the coming step: what breaks or returns now, reports, gates.
+
+        `moved` are the cars that departed or arrived in the step before; None begins an episode.
+        """
+        step, owners = self.step_index, self.config.owners
+        self._out = out = self.outages.at(step) or StepOutages()
+        switched = self._switch_power(out.dark) if self.outages.dark_changes(step) else _NOBODY
+        outdated = self._release(self.outages.releases(step))
+        if moved is None:
+            self._begin_reports()
+        else:
+            if switched.size or outdated.size:
+                moved = np.unique(np.concatenate([moved, switched, outdated]))
+            told = self.telemetry.events(moved, self.t_h)
+            if self._cars is not None:
+                self._cars.moved(told)
+                self._cars.worked(outdated)
+        cap_h = owners.cap_h_per_month * self.config.days / DAYS_PER_MONTH
+        self.gates = Gates(
+            hot=self.table.hot[step] if self.table.any_hot[step] else None,
+            closed=self.table.closed[step] if self.table.any_closed[step] else None,
+            home_down=out.home_down,
+            down=out.down,
+            cap_h=cap_h or np.inf,
+        )
+        self.soc, self.mask = self._look(self.telemetry)
+
+    def _begin_reports(self) -> None:
+        self.telemetry.begin(self.world)
+        if self._cars is not None:
+            quoted = Chips.of([self.config], self._accelerators)
+            idle_kw, busy_kw = quoted.quoted_kw(0.0), quoted.quoted_kw(1.0)
+            self._cars.begin(self.telemetry.told, self.exo, idle_kw, busy_kw)
+
+    def _look(self, eyes: Telemetry | None) -> tuple[FloatArray, BoolArray]:
+        """Charge and duty mask of all cars, as telemetry shows them; None: as they are."""
+        num = self.num_envs * self.config.num_cars
+        soc, mask = np.empty(num, np.float32), np.empty(num, np.bool_)
+        world = self.world if eyes is None else eyes.told
 
         def look(lo: int, hi: int) -> None:
             for start in range(lo, hi, DENSE_CARS):
                 cars = slice(start, min(start + DENSE_CARS, hi))
-                soc = world.twin_soc(cars, self.t_h, out=self.soc[cars])
-                soc -= world.state.gap[cars]
-                duty_mask(world, cars, soc, hot, self.t_h, out=self.mask[cars])
+                seen_h: FloatArray | float = self.t_h
+                if eyes is None:
+                    world.twin_soc(cars, self.t_h, out=soc[cars])
+                    soc[cars] -= world.state.gap[cars]
+                else:
+                    eyes.charge(cars, self.t_h, out=soc[cars])
+                    seen_h = eyes.seen_h(self.t_h, cars)
+                duty_mask(world, cars, soc[cars], self.gates, seen_h, out=mask[cars])
 
         for_each(self.blocks, lambda b: look(b.lo, b.hi))
+        return soc, mask
+
+    def _switch_power(self, dark: BoolArray | None) -> IntArray:
+        """Cut or restore the power of the homes that cars are parked at; return these cars."""
+        world = self.world
+        now = world.derived.home & False if dark is None else world.derived.home
+        if dark is not None:
+            now = now & dark[world.derived.neighbourhood]
+        cars = (now != world.state.dark).nonzero()[0]
+        world.set_dark(cars, now[cars], self.t_h)
+        return cars
+
+    def _release(self, areas: IntArray) -> IntArray:
+        """Make the weights of some areas outdated; return their cars."""
+        self._restarted: BoolArray | None = None
+        if not areas.size:
+            return _NOBODY
+        cars = np.isin(self.world.derived.area, areas).nonzero()[0]
+        self._restarted = np.zeros(self.world.state.duty.shape, np.bool_)
+        self._restarted[self.world.release(cars)] = True
+        return cars
 
     def _share_credit(self, parts: list[Dispatch]) -> None:
         """Split what a row earned and lost with requests over its cars, by their serving time.
 
         Where none served, what completed was in flight before: all cars of the row share it.
         """
-        values = self.ledger.values
-        shared = values[[TERM["avoided"], TERM["slo"], TERM["data"]]].sum(axis=0)
+        shared = self.ledger.shared_usd
         served = [part.flows.serve_min * part.weight for part in parts]
         weights = [
             count_by(part.row, minutes, block.num_rows)
@@ -273,12 +389,13 @@ class FleetSim:
         self.history.duty[:, now] = self.ledger.values[METRIC["on_duty_h"]] * per_h
         self.history.busy[:, now] = self.service.busy_h * per_h
 
-    def _row_inputs(self) -> RowInputs:
+    def _area_inputs(self) -> AreaInputs:
         table, step = self.table, self.step_index
         cheap_cum, cheap_from = self.exo.cheap_ahead(step)
-        return RowInputs(
+        return AreaInputs(
             t_h=self.t_h,
             dt_h=self.config.dt_h,
+            local=self.exo.local,
             price=table.price[step],
             ref_price=table.ref_price[step],
             refill_price=table.refill_price[step],
@@ -289,18 +406,21 @@ class FleetSim:
             pack_c=self._pack_c,
             carbon_kg_per_kwh=table.carbon_kg_per_kwh[step],
             mean_carbon_kg_per_kwh=table.mean_carbon_kg_per_kwh[step],
-            clock_h=self._clock_h,
-            weekday=self._weekday,
+            wear_usd=self._wear_usd,
+            shortfall_usd=self._shortfall_usd,
+            quiet=table.quiet[step] if self.config.reward.noise_usd_per_quiet_h > 0 else None,
+            dark=self._out.dark,
         )
 
     def _power(self) -> PowerTable:
-        """Power of a car awake and serving, by row, group and air; slowed by heat."""
+        """Power of a car awake and serving, by area, group and air; slowed by heat."""
         table, step, group_chip = self.table, self.step_index, self.setup.group_accelerator
-        util = self.flows.util[:, :, None] * table.speed[step][:, group_chip]
-        serve_kw = self._chips.bus_kw(util, table.inlet_c[step], group_chip).ravel()
+        util = self.flows.util.reshape(-1, self.setup.num_groups, 1)
+        util = util * table.speed[step][:, group_chip]
+        serve_kw = self.chips.bus_kw(util, table.inlet_c[step], group_chip).ravel()
         return PowerTable(
             table.awake_kw[step],
             serve_kw.astype(np.float32),
             table.awake_wall_kw[step],
-            self._chips.wall_kw(serve_kw).astype(np.float32),
+            self.chips.wall_kw(serve_kw).astype(np.float32),
         )

@@ -19,6 +19,8 @@ HOME, WORK, OTHER, DRIVING = 0, 1, 2, 3
 LINK_NONE, LINK_WIFI, LINK_CELLULAR = 0, 1, 2
 # rows of the EVSE table
 EVSE_NONE, EVSE_L1, EVSE_L2_7, EVSE_L2_11 = 0, 1, 2, 3
+# faults of telemetry in a stay
+FAULT_NONE, FAULT_SILENT, FAULT_STUCK = 0, 1, 2
 # chemistries
 LFP, NCA = 0, 1
 # demand classes and model tiers
@@ -50,6 +52,8 @@ class FleetParams:
     charge_limit: FloatArray  # soc
     target_soc: FloatArray
     reserve_soc: FloatArray
+    enrolled: BoolArray  # the owner takes part
+    quiet: BoolArray  # the owner forbids compute in quiet hours
     cal_gain: FloatArray  # p q^((p-1)/p) of the calendar law at the car's own age
     cyc_gain: FloatArray  # the same of the cycle law
 
@@ -78,6 +82,8 @@ class FleetState:
     trip_h: FloatArray  # duration of the next trip
     twin_ref: FloatArray  # soc of the twin at ref_h
     ref_h: FloatArray  # time of the last event [h]
+    dark: BoolArray  # at home without power: as if unplugged
+    fault: IntArray  # uint8, FAULT_*: how the telemetry of this stay fails
     # what compute changes
     gap: FloatArray  # soc of the twin minus soc of the car
     excess_k: FloatArray  # pack temperature above the twin's [K]
@@ -87,4 +93,6 @@ class FleetState:
     ready_min: FloatArray  # minutes until ready
     tail_min: FloatArray  # minutes of awake tail left after switch-off
     weights_gb: FloatArray  # still to download
+    duty_h: FloatArray  # hours on duty so far in the episode, kept where owners cap them
+    left: BoolArray  # the owner has dropped out
     resident: IntArray  # uint8, bit mask of tiers in memory (1 << tier), valid while awake

@@ -99,7 +99,8 @@ class FleetVectorEnv(VectorEnv[Obs, NDArray[np.int8], NDArray[Any]]):
         Returns
         -------
         obs, info
-            ``info["scenario"]`` is the scenario index of each row.
+            ``info["scenario"]`` is the scenario index of each row; ``info["uncertain"]`` holds what
+            `randomise` drew for each row, by name.
         """
         super().reset(seed=seed)
         size = SPLIT_SIZE[self.split]
@@ -112,7 +113,10 @@ class FleetVectorEnv(VectorEnv[Obs, NDArray[np.int8], NDArray[Any]]):
         self._returns[:] = 0.0
         self._sums[:] = 0.0
         self._started = True
-        return self.sim.observe(), {"scenario": index.copy()}
+        info: Info = {"scenario": index.copy()}
+        if self.sim.drawn:
+            info["uncertain"] = {name: value.copy() for name, value in self.sim.drawn.items()}
+        return self.sim.observe(), info
 
     def step(
         self, actions: ArrayLike

@@ -28,10 +28,10 @@ _COLD_BONUS_USD_PER_H = 0.2  # about the spread without risk: who worked last wa
 class DeliberatelyBad(MeritSettings, Stateless):
     """Every car that should stay asleep, and in dear steps more cars than there is work.
 
-    All feasible cars that promise a loss are on duty: short stays, slow plugs, downloads. In dear
-    steps the costliest of the rest join up to `excess` times the need (in cheap ones a single
-    car); among them those that worked in the last step come later, so they toggle and pay
-    wake-ups and tails.
+    All feasible cars that promise a loss are on duty: short stays, slow plugs, downloads. In steps
+    that are dear somewhere the costliest of the rest join up to `excess` times the need (in cheap
+    ones a single car); among them those that worked in the last step come later, so they toggle
+    and pay wake-ups and tails.
     """
 
     excess: float = 1.5  # cars per car needed in dear steps; 1.5 earned less than 3 on train
@@ -49,5 +49,5 @@ class DeliberatelyBad(MeritSettings, Stateless):
         losing = feasible(obs) & (loss > 0)
         loss += np.float32(_COLD_BONUS_USD_PER_H) * (car_field(obs, "on_duty") == 0)
         num = cars_needed(obs, work, self).total
-        num = np.where(fleet_field(obs, "cheap") > 0, 1, num * self.excess).astype(np.int64)
+        num = np.where(fleet_field(obs, "cheap") >= 1, 1, num * self.excess).astype(np.int64)
         return as_action(losing | take_best(loss, num, feasible(obs)))

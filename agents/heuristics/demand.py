@@ -69,12 +69,13 @@ def batch_rate(obs: Obs, settings: DemandSettings) -> FloatArray:
 
         rate = haste * max_w due_w / hours_w   if this step is among the hours of w, else 0
 
-    (As in carbon-aware shifting: wait for the cheap slots as long as the deadline allows.)
+    (As in carbon-aware shifting: wait for the cheap slots as long as the deadline allows.) With
+    several regions the hours to come are cheap where their mean is, this step where any of them is.
     """
     limit = fleet_field(obs, "refill_price") + np.float32(_PRICE_SLACK_USD)
     series = obs["fleet"][:, PRICE_00H : PRICE_00H + max(_WINDOWS_H)]
     cheap_h = np.cumsum(series <= limit[:, None], axis=1, dtype=np.float32)
-    now = fleet_field(obs, "price") <= limit
+    now = (fleet_field(obs, "price") <= limit) | (fleet_field(obs, "cheap") > 0)
     rate = np.zeros_like(limit)
     for window_h in _WINDOWS_H:
         in_window_h = cheap_h[:, window_h - 1]

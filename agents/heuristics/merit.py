@@ -112,14 +112,7 @@ def _can_defer(
     obs: Obs, stay_h: FloatArray, charge_h: FloatArray, settings: MeritSettings
 ) -> BoolArray:
     """Cars whose stated stay holds enough cheap hours to refill what compute draws."""
-    limit = fleet_field(obs, "refill_price") + np.float32(_PRICE_SLACK_USD)
-    cheap_h = np.zeros((len(limit), FORECAST_H + 1), np.float32)
-    series = obs["fleet"][:, PRICE_00H : PRICE_00H + FORECAST_H]
-    np.cumsum(series <= limit[:, None], axis=1, out=cheap_h[:, 1:])
-    whole_h = np.minimum(stay_h, FORECAST_H).astype(np.intp)
-    whole_h += np.arange(0, cheap_h.size, FORECAST_H + 1)[:, None]
-    left_h = cheap_h.ravel()[whole_h]
-    left_h -= charge_h
+    left_h = car_field(obs, "cheap_h") - charge_h
     enough: BoolArray = left_h >= settings.defer_margin_h
     enough &= car_field(obs, "plugged") > 0
     return enough
@@ -129,19 +122,21 @@ def _energy(
     obs: Obs, busy: np.float32, can_defer: BoolArray, settings: MeritSettings
 ) -> FloatArray:
     """Energy cost of an on-duty hour [USD/h]: DC energy at the price that will really be paid."""
-    hot = fleet_field(obs, "ambient") >= _COMPRESSOR_FROM_C
     power_kw = car_field(obs, "busy_kw") - car_field(obs, "awake_kw")
     power_kw *= busy
     power_kw += car_field(obs, "awake_kw")
     power_kw *= np.float32(_LIGHT_ETA)  # the fields are at the meter of a car that only computes
-    power_kw += np.where(hot, np.float32(_COMPRESSOR_KW), 0)[:, None]
-    now, refill = fleet_field(obs, "price"), fleet_field(obs, "refill_price")
-    booked = fleet_field(obs, "ref_price")
+    hot = car_field(obs, "ambient") >= _COMPRESSOR_FROM_C
+    if hot.any():
+        power_kw += hot * np.float32(_COMPRESSOR_KW)
+    now, booked = car_field(obs, "price"), car_field(obs, "ref_price")
     # weighted by flags: several times faster than `np.where` on shuffled cars
-    price = can_defer * (np.minimum(now, refill) - now)[:, None]
-    price += (now - booked)[:, None]
+    price = np.minimum(now, car_field(obs, "refill_price"))
+    price -= now
+    price *= can_defer
+    price += now - booked
     price *= car_field(obs, "plugged")
-    price += booked[:, None]
+    price += booked
     price *= np.float32(1 / _FULL_ETA)
     price += np.float32(settings.pack_wear_usd_per_kwh)  # filled or deferred, it passes the pack
     power_kw *= price

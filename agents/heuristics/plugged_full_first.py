@@ -14,7 +14,6 @@ from agents.base import (
     car_field,
     check_settings,
     feasible,
-    fleet_field,
 )
 from fleet_env.types import BoolArray
 
@@ -67,7 +66,7 @@ class PluggedFullFirst:
     def _open_gates(self, obs: Obs) -> BoolArray:
         full_soc = np.maximum(car_field(obs, "target_soc"), np.float32(self.full_soc))
         gates: BoolArray = (car_field(obs, "soc") >= full_soc) & (car_field(obs, "plugged") > 0)
-        gates &= (fleet_field(obs, "cheap") > 0)[:, None]
+        gates &= car_field(obs, "price") <= car_field(obs, "refill_price")
         gates &= feasible(obs)
         return gates
 

@@ -18,6 +18,7 @@ COLOURS = {
     "owner": "#56B4E9",
     "data": "#F0E442",
     "slo": "#D55E00",
+    "capacity": "#0072B2",
 }
 LABELS = {
     "avoided": "data-centre cost avoided",
@@ -26,6 +27,7 @@ LABELS = {
     "owner": "owners",
     "data": "cellular data",
     "slo": "late and lost",
+    "capacity": "data-centre capacity spared",
 }
 
 XLABEL = "USD per car-month against the data centre alone (mean over days)"

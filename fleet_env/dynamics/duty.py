@@ -21,6 +21,7 @@ class DutyFlows:
     on_min: FloatArray  # on duty and present
     awake_min: FloatArray  # billed at awake power or more, the tail included
     serve_from: FloatArray  # minute at which it starts to serve
+    serve_to: FloatArray  # minute at which its duty ends, 0 off duty
     serve_min: FloatArray  # serving
     cut: BoolArray  # its serving ends inside the step: departure or snooze
 
@@ -53,10 +54,11 @@ def play_duty(
     tail_min: FloatArray,
     cold_min: FloatArray,
     leave_min: FloatArray,
-    snooze_min: FloatArray,
+    stop_min: FloatArray,
     *,
     step_min: float,
     full_tail_min: float,
+    delay_min: FloatArray | None = None,
 ) -> DutyFlows:
     """Play one step of wake, load, serve and tail for the active cars.
 
@@ -70,10 +72,13 @@ def play_duty(
         Minutes until ready, minutes of awake tail left.
     cold_min : FloatArray, shape (n,)
         Minutes of a cold start of this car now (see `cold_start_min`).
-    leave_min, snooze_min : FloatArray, shape (n,)
-        Minutes from the start of the step to the departure, and to the owner's call-back.
+    leave_min, stop_min : FloatArray, shape (n,)
+        Minutes from the start of the step to the departure, and to what ends duty before it: the
+        owner's call-back, a link that fails.
     step_min, full_tail_min : float
         Length of the step and of the tail after a switch-off [min].
+    delay_min : FloatArray, shape (n,), optional
+        Minute of the step at which a car that wakes cold begins.
     """
     off = ~on
     stopped = was_on & off
@@ -82,16 +87,22 @@ def play_duty(
     cold &= tail_min <= 0
     np.copyto(ready_min, cold_min, where=cold)
     here_min = np.minimum(np.maximum(leave_min, 0.0), step_min)
-    until_min = np.minimum(here_min, np.maximum(snooze_min, 0.0))
-    on_min = until_min * on
-    serve_from = np.minimum(ready_min, on_min)
-    serve_min = on_min - serve_from
+    until_min = np.minimum(here_min, np.maximum(stop_min, 0.0))
+    serve_to = until_min * on
+    on_min, serve_from = serve_to, np.minimum(ready_min, serve_to)
+    loaded_min = serve_from
+    if delay_min is not None:
+        begin_min = np.minimum(delay_min * cold, serve_to)
+        on_min = serve_to - begin_min
+        loaded_min = np.minimum(ready_min, on_min)
+        serve_from = begin_min + loaded_min
+    serve_min = serve_to - serve_from
     served = serve_min > 0
-    cut = served & (on_min < step_min)
+    cut = served & (serve_to < step_min)
     tail_awake = np.minimum(tail_min, until_min)
     tail_awake *= off
     stopped &= ready_min <= 0
-    ready_min -= serve_from
+    ready_min -= loaded_min
     tail_min -= tail_awake
     tail_min *= off & (until_min >= step_min)  # a call-back or a departure ends the tail
     ready_min *= on | (tail_min > 0)  # what was loading goes on if duty comes back in the tail
@@ -103,6 +114,7 @@ def play_duty(
         on_min=on_min,
         awake_min=on_min + tail_awake,
         serve_from=serve_from,
+        serve_to=serve_to,
         serve_min=serve_min,
         cut=cut,
     )

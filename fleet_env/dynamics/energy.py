@@ -84,7 +84,7 @@ def bus_power_kw(
     busy_w: FloatArray,
     inlet_c: FloatArray,
     *,
-    overhead_w: float,
+    overhead_w: float | FloatArray,
     eta_dcdc: float,
     cooling: bool = True,
 ) -> FloatArray:
@@ -99,7 +99,7 @@ def bus_power_kw(
         Utilisation [0..1], chip power at utilisation 0 and 1 [W], temperature of the inlet air
         [degC]; the simulation passes (num_envs, accelerators or groups, 2) with the closed garage
         last.
-    overhead_w : float
+    overhead_w : float or FloatArray
         Awake car beyond the chip [W].
     eta_dcdc : float
         Efficiency of the converter.
@@ -125,7 +125,7 @@ def bus_power_kw(
 
 
 def full_load_heat_w(
-    busy_w: FloatArray, *, overhead_w: float, eta_dcdc: float, cooling: bool = True
+    busy_w: FloatArray, *, overhead_w: float | FloatArray, eta_dcdc: float, cooling: bool = True
 ) -> FloatArray:
     """Heat of a plugged car at full load in mild air: its wall power, per accelerator [W]."""
     one = np.ones_like(busy_w)

@@ -8,6 +8,7 @@ from functools import lru_cache
 import numpy as np
 
 from fleet_env.config import FleetConfig
+from fleet_env.config_world import TelemetryConfig
 from fleet_env.data import read_table
 from fleet_env.types import HOME, WORK, FloatArray, IntArray
 from fleet_env.units import DAYS_PER_MONTH, HOURS_PER_DAY, W_PER_KW
@@ -46,17 +47,35 @@ class MobilityTables:
     evse_dc_kw: FloatArray  # (4,) by EVSE row
     standby_kw: float
     snooze_per_h: float  # rate at which owners call a parked car back
+    silent_share: float  # stays whose arrival is never reported
+    stuck_share: float  # stays whose end is not reported
+
+    @property
+    def faulty(self) -> bool:
+        """Whether telemetry fails at all."""
+        return self.silent_share + self.stuck_share > 0.0
 
 
-def tables(fleet: FleetConfig) -> MobilityTables:
+def tables(fleet: FleetConfig, telemetry: TelemetryConfig) -> MobilityTables:
     """Tables of the default owners, or of owners paid to plug in (`fleet.paid_habits`)."""
-    habits = "paid" if fleet.paid_habits else "propensity"
-    return _tables(habits, fleet.standby_w, fleet.override_per_month, fleet.stated_error_scale)
+    return _tables(
+        "paid" if fleet.paid_habits else "propensity",
+        fleet.standby_w,
+        fleet.override_per_month,
+        fleet.stated_error_scale,
+        telemetry.silent_share,
+        telemetry.stuck_share,
+    )
 
 
 @lru_cache(maxsize=16)
 def _tables(
-    habits: str, standby_w: float, override_per_month: float, stated_error_scale: float
+    habits: str,
+    standby_w: float,
+    override_per_month: float,
+    stated_error_scale: float,
+    silent_share: float,
+    stuck_share: float,
 ) -> MobilityTables:
     plug, habit, trip = (read_table(f"mobility_{n}.csv") for n in ("plug", "habit", "trips"))
     stated, charger = read_table("mobility_stated.csv"), read_table("chargers.csv")
@@ -78,6 +97,8 @@ def _tables(
         evse_dc_kw=(charger["ac_kw"] * charger["eta"]).astype(np.float32),
         standby_kw=standby_w / W_PER_KW,
         snooze_per_h=override_per_month / (DAYS_PER_MONTH * HOURS_PER_DAY),
+        silent_share=silent_share,
+        stuck_share=stuck_share,
     )
 
 

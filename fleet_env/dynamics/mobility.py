@@ -15,7 +15,6 @@ from fleet_env.dynamics.habits import (
     DEST_ATOMS,
     DWELL_ATOMS,
     HABIT_ATOMS,
-    HOURS_PER_WEEK,
     NUM_BANDS,
     STATED_ATOMS,
     STATED_BINS,
@@ -23,9 +22,12 @@ from fleet_env.dynamics.habits import (
 )
 from fleet_env.dynamics.habits import MobilityTables as MobilityTables
 from fleet_env.dynamics.habits import tables as tables
+from fleet_env.dynamics.localtime import LocalTime
 from fleet_env.types import (
     DRIVING,
     EVSE_NONE,
+    FAULT_SILENT,
+    FAULT_STUCK,
     HOME,
     BoolArray,
     FleetParams,
@@ -47,7 +49,7 @@ NEED_DAYS = (
 SOC_SLOPE = 1.0  # plug-in chance lost per unit of soc; fitted to soc at plug-in
 MID_SOC = 0.65  # where the slope has no effect; about the mean at arrival
 
-NUM_DRAWS = 6  # of one arrival: stay, plug, destination, trip, stated departure, snooze
+NUM_DRAWS = 7  # of one arrival: stay, plug, destination, trip, stated departure, snooze, fault
 
 
 def twin_soc(
@@ -62,8 +64,8 @@ def twin_soc(
     """State of charge of the no-compute twins at a time, in closed form.
 
     `ref + rate (t - ref_h)` within 0 and the charge limit (or `ref`, if that is above the limit),
-    with `rate` the EVSE's DC power when plugged, the standby drain when parked unplugged and 0 on
-    the road (model.md 1).
+    with `rate` the EVSE's DC power when plugged, the standby drain when parked unplugged or in
+    the dark and 0 on the road (model.md 1, 5.2).
 
     Parameters
     ----------
@@ -79,9 +81,10 @@ def twin_soc(
     FloatArray, shape (len(idx),) or (num_envs * num_cars,)
     """
     pick = slice(None) if idx is None else idx
-    place, plugged, ref = state.place[pick], state.plugged[pick], state.twin_ref[pick]
+    place, ref = state.place[pick], state.twin_ref[pick]
+    powered = state.plugged[pick] & ~state.dark[pick]
     evse = np.where(place == HOME, params.home_evse[pick], params.work_evse[pick])
-    kw = np.where(plugged, tables.evse_dc_kw.take(evse), np.float32(-tables.standby_kw))
+    kw = np.where(powered, tables.evse_dc_kw.take(evse), np.float32(-tables.standby_kw))
     kw *= place != DRIVING
     kw /= params.pack_kwh[pick]
     kw *= t_h - state.ref_h[pick]
@@ -119,6 +122,7 @@ def depart(
     state.event_h[idx] = t_h + state.trip_h[idx]
     state.place[idx] = DRIVING
     state.plugged[idx] = False
+    state.dark[idx] = False
     state.parked_h[idx] = np.inf  # no stay: no time since arrival, nothing stated, no call-back
     state.stated_h[idx] = -np.inf
     state.snooze_h[idx] = np.inf
@@ -147,14 +151,13 @@ def arrive(
     keys: KeyArray,
     idx: IntArray,
     *,
-    clock_h_row: FloatArray,
-    weekday_row: IntArray,
-    num_cars: int,
+    area: IntArray,
+    local: LocalTime,
 ) -> None:
     """Park driving cars at their destination and draw the stay and the trip after it.
 
-    Stay, plug, next place, trip, stated departure and snooze come from one call of the
-    counter-based generator, keyed by car and arrival number. Only the tape is written.
+    All that is random comes from one call of the counter-based generator, keyed by car and arrival
+    number. Only the tape is written.
 
     Parameters
     ----------
@@ -162,14 +165,16 @@ def arrive(
         Car keys of `Stream.ARRIVAL`.
     idx : IntArray, shape (n,)
         Driving cars whose `event_h` has come, each once.
-    clock_h_row, weekday_row : shape (num_envs,)
-        Local clock [h] and weekday (0 = Monday) at the start of the episode.
+    area : IntArray, shape (n,)
+        Area of each of these cars; an area is a region of a row.
+    local : LocalTime
+        Clocks of the areas.
     """
     t_h = state.event_h[idx]
     place = state.next_place[idx]
-    u = draws.uniform(keys[idx], state.event_no[idx], NUM_DRAWS)
-    week_h = (weekday_row * 24 + clock_h_row)[idx // num_cars]
-    band = _band(tables, t_h, week_h)
+    num_draws = NUM_DRAWS if tables.faulty else NUM_DRAWS - 1
+    u = draws.uniform(keys[idx], state.event_no[idx], num_draws)
+    band = tables.band.take(local.hour_of_week(area, t_h))
     at_home = place == HOME
     kind = place.astype(np.intp)
     owner = (params.habit[idx] * HABIT_ATOMS).astype(np.intp)
@@ -178,7 +183,8 @@ def arrive(
     stay_h = _stay(tables, kind + 3 * plugged, band, u[0], tables.haste[owner] * plugged)
     event_h = t_h + stay_h
     row = kind * 2 + params.worker[idx]
-    _next_trip(state, params, tables, idx, row, _band(tables, event_h, week_h), u)
+    leaving = tables.band.take(local.hour_of_week(area, event_h))
+    _next_trip(state, params, tables, idx, row, leaving, u)
     state.stated_h[idx] = event_h - _stated_error(tables, stay_h, u[4])
     state.snooze_h[idx] = _snooze(tables, t_h, event_h, u[5])
     state.place[idx] = place
@@ -187,12 +193,17 @@ def arrive(
     state.ref_h[idx] = t_h
     state.event_h[idx] = event_h
     state.event_no[idx] += 1
+    if tables.faulty:
+        state.fault[idx] = fault(tables, u[NUM_DRAWS - 1])
 
 
-def _band(tables: MobilityTables, t_h: FloatArray, week_h: FloatArray) -> IntArray:
-    hour = (t_h + week_h).astype(np.intp)
-    hour %= HOURS_PER_WEEK
-    return tables.band[hour]
+def fault(tables: MobilityTables, u: FloatArray) -> IntArray:
+    """How the telemetry of stays fails (`FAULT_*`), from one uniform each."""
+    silent = u < np.float32(tables.silent_share)
+    failing = u < np.float32(tables.silent_share + tables.stuck_share)
+    kind: IntArray = failing * np.uint8(FAULT_STUCK)
+    kind[silent] = FAULT_SILENT
+    return kind
 
 
 def _plug(

@@ -1,4 +1,4 @@
-"""What cars can serve, and the fluid queue of one decision step (docs/model.md 2.4).
+"""What cars can serve, and the fluid queue of one decision step (docs/model.md 2.4, 5.1, 5.7).
 
 Work is measured in minutes of a *reference car* of a pool; a faster car of the same pool counts as
 several reference cars. Interactive work is admitted up to the load at which its first token still
@@ -8,17 +8,22 @@ gives it back at once (a batch request pauses between two decode steps).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 
-from fleet_env.dynamics.serving_setup import NUM_CLASSES, Pool, ServingSetup
+from fleet_env.dynamics.admission import (
+    NUM_INTERACTIVE,
+    TINY,
+    Part,
+    admit_chat,
+    columns,
+    over_regions,
+    total,
+)
+from fleet_env.dynamics.serving_setup import NUM_CLASSES, ServingSetup
 from fleet_env.types import BATCH_70B, FloatArray
-
-NUM_INTERACTIVE = BATCH_70B  # the chat classes come first
-TINY = 1e-30  # keeps 0 / 0 at 0
 
 
 @dataclass(frozen=True)
@@ -53,7 +58,7 @@ class ServiceFlows:
     requeued: FloatArray
     # (num_envs,) request-seconds: mean TTFT times the interactive requests dispatched
     ttft_sum_s: FloatArray
-    # (num_envs, num_groups) busy share of the serving car-minutes; 0 where there are none
+    # (num_envs, R, num_groups) busy share of the serving car-minutes; 0 where there are none
     util: FloatArray
 
 
@@ -71,23 +76,23 @@ def serve(
     """Serve the requests of one decision step.
 
     Every sub-step is in equilibrium on its own: chat is admitted up to the load that keeps its
-    first token in time, batch work takes the rest of the capacity, earliest deadline first.
-    Equations: docs/model.md 2.4.
+    first token in time, batch work takes the rest of the capacity, earliest deadline first. `R` is
+    the number of regions. Equations: docs/model.md 2.4, 5.1, 5.7.
 
     Parameters
     ----------
     setup : ServingSetup
-    cars : FloatArray, shape (num_envs, num_groups, num_sub)
+    cars : FloatArray, shape (num_envs, R, num_groups, num_sub)
         Serving cars times derating factor, mean of each sub-step.
-    chat : FloatArray, shape (num_envs, 2, num_sub)
-        Chat requests that may go to cars, arriving in each sub-step (8B, 70B).
+    chat : FloatArray, shape (num_envs, R, 2, num_sub)
+        Chat requests that may go to cars, arriving in each sub-step (8B, 70B), by where people are.
     batch_due : FloatArray, shape (num_envs, max_due + 1)
         Batch requests waiting, by steps until due; rewritten in place.
     batch_new : FloatArray, shape (num_envs, len(due_steps))
         Batch requests arriving evenly over the step, by deadline bucket.
     running : FloatArray, shape (num_envs, 3)
         Requests in flight by class; rewritten in place.
-    lost_cars : FloatArray, shape (num_envs, num_groups)
+    lost_cars : FloatArray, shape (num_envs, R, num_groups)
         Cars that left while serving in this step.
     off_share : FloatArray, shape (num_envs,)
         Share of the previous step's serving cars that were switched off on purpose.
@@ -103,16 +108,17 @@ def serve(
     All float64. A row's result does not depend on the other rows, bit for bit.
     """
     stopped = _stop_on_purpose(setup, batch_due, running, off_share)
-    arriving = np.ascontiguousarray(chat.transpose(2, 1, 0))
-    parts = _serve_chat(setup, cars, arriving, dt_min)
+    arriving = columns(chat)
+    parts = admit_chat(setup, columns(cars), arriving, dt_min)
     arrived = np.empty((NUM_CLASSES, len(chat)))
-    np.add.reduce(arriving, axis=0, out=arrived[:NUM_INTERACTIVE])
+    arrived[:NUM_INTERACTIVE] = over_regions(np.add.reduce(arriving, axis=0), setup.num_regions)
     np.add.reduce(batch_new, axis=1, out=arrived[BATCH_70B])
     for k, due in enumerate(setup.due_steps):
         batch_due[:, due] += batch_new[:, k]
     queued = np.add.accumulate(batch_due, axis=1)
-    _serve_batch(parts, queued[:, -1], arrived[BATCH_70B])
-    dispatched, late, in_flight, lost = _tally(setup, parts, lost_cars)
+    _serve_batch(setup, parts, queued[:, -1], arrived[BATCH_70B])
+    dispatched, late, in_flight = _tally(setup, parts)
+    lost = _lost(setup, parts, lost_cars, cars)
     left = running.T + dispatched
     np.minimum(lost, left, out=lost)
     left -= lost
@@ -136,8 +142,8 @@ def serve(
         diverted=diverted.T,
         expired=expired.T,
         requeued=stopped,
-        ttft_sum_s=_total([part.ttft_sum_s for part in parts]),
-        util=_util(setup, parts),
+        ttft_sum_s=total([part.ttft_sum_s for part in parts]),
+        util=_util(setup, parts, len(chat)),
     )
 
 
@@ -145,91 +151,16 @@ def _stop_on_purpose(
     setup: ServingSetup, batch_due: FloatArray, running: FloatArray, off_share: FloatArray
 ) -> FloatArray:
     """Put the batch work of cars switched off back into the queue (chat drains in their tail)."""
-    if not setup.lose_work:
-        return np.zeros(len(running))
-    back = off_share * running[:, BATCH_70B]
+    back: FloatArray = off_share * running[:, BATCH_70B]
+    back *= setup.back_share
     running[:, BATCH_70B] -= back
     batch_due[:, 1] += back
     return back
 
 
-@dataclass
-class _Part:
-    """What one pool does in a step."""
-
-    pool: Pool
-    need: FloatArray  # (3, 1) reference cars per request in a sub-step
-    capacity: FloatArray  # (num_envs,) reference cars, summed over the sub-steps; > 0
-    spare: FloatArray  # (num_sub, num_envs) reference cars that chat leaves to batch work
-    counts: FloatArray  # (3, 3, num_envs) dispatched, late, dispatched at the end; by class
-    ttft_sum_s: FloatArray  # (num_envs,)
-    busy: FloatArray  # (3, num_envs) share of the capacity by class; batch work comes last
-
-
-def _serve_chat(
-    setup: ServingSetup, cars: FloatArray, arriving: FloatArray, dt_min: float
-) -> list[_Part]:
-    """Offer the chat requests, shape (num_sub, 2, num_envs), to the pools in turn."""
-    parts = []
-    for pool in setup.pools:
-        capacity = np.ascontiguousarray(cars[:, pool.groups[0]].T)
-        for group, speed in zip(pool.groups[1:], pool.speed[1:], strict=True):
-            capacity = capacity + speed * cars[:, group].T
-        offered = arriving[:, pool.classes]
-        part, share = _admit(pool, setup.batch_slots, capacity, offered, dt_min)
-        parts.append(part)
-        if pool is not setup.pools[-1]:
-            arriving = arriving.copy()
-            arriving[:, pool.classes] -= offered * share[:, None]
-    return parts
-
-
-def _admit(
-    pool: Pool, batch_slots: int, capacity: FloatArray, offered: FloatArray, dt_min: float
-) -> tuple[_Part, FloatArray]:
-    """Admit what a pool serves in time and sum it up; return also its share of `offered`."""
-    need = pool.need_min / dt_min
-    some = np.maximum(capacity, TINY)
-    place = pool.table.locate(some * batch_slots)
-    limit = pool.table.rho_max(place)
-    limit *= capacity
-    load = _total([offered[:, k] * n for k, n in enumerate(need[pool.classes, 0].tolist())])
-    share = np.maximum(load, TINY)
-    np.maximum(share, limit, out=share)
-    np.divide(limit, share, out=share)
-    load *= share
-    late, wait = pool.table.wait(place, np.divide(load, some, out=limit))
-    sums, last = _sum_up(offered, share, late, wait, some)
-    num = offered.shape[1]
-    counts = np.zeros((3, NUM_CLASSES, load.shape[1]))
-    counts[:2, pool.classes] = sums[: 2 * num].reshape(2, num, -1)
-    counts[2, pool.classes] = last
-    ttft_sum_s = sums[-2] * pool.slot_s
-    for k in range(num):
-        ttft_sum_s += sums[k] * pool.first_token_s[k]
-    spare = np.subtract(capacity, load, out=load)
-    return _Part(pool, need, sums[-1], spare, counts, ttft_sum_s, counts[0]), share
-
-
-def _sum_up(
-    offered: FloatArray, share: FloatArray, late: FloatArray, wait: FloatArray, capacity: FloatArray
-) -> tuple[FloatArray, FloatArray]:
-    """Sum served and late by class, waits and capacity; and say what the last sub-step serves.
-
-    They share one buffer because the order in which numpy adds depends on the length of the axis
-    after the summed one, but not once that exceeds 1: so a row gives the same bits alone and among
-    others.
-    """
-    num_sub, num, num_envs = offered.shape
-    buffer = np.empty((num_sub, 2 * num + 2, num_envs))
-    served = np.multiply(offered, share[:, None], out=buffer[:, :num])
-    np.multiply(served, late[:, None], out=buffer[:, num:-2])
-    np.multiply(_total([served[:, k] for k in range(num)]), wait, out=buffer[:, -2])
-    buffer[:, -1] = capacity
-    return np.add.reduce(buffer, axis=0), served[-1]
-
-
-def _serve_batch(parts: list[_Part], queued: FloatArray, new: FloatArray) -> None:
+def _serve_batch(
+    setup: ServingSetup, parts: list[Part], queued: FloatArray, new: FloatArray
+) -> None:
     """Give the spare capacity to batch work and note in each part what it started.
 
     With ``y_j`` = backlog at the start + arrivals - room up to sub-step j, the room left unused
@@ -239,7 +170,7 @@ def _serve_batch(parts: list[_Part], queued: FloatArray, new: FloatArray) -> Non
     hosts = [part for part in parts if part.need[BATCH_70B, 0] > 0.0]
     if hosts:
         rooms = [part.spare / part.need[BATCH_70B, 0] for part in hosts]
-        room = _total(rooms)
+        room = over_regions(total(rooms), setup.num_regions)
         sum_room = np.add.accumulate(room, axis=0)
         y = np.multiply(_ramp(len(room)), new)
         y += queued - new
@@ -249,11 +180,14 @@ def _serve_batch(parts: list[_Part], queued: FloatArray, new: FloatArray) -> Non
         started = sum_room[-1] + np.minimum(low, y[-1])
         np.minimum(started, queued, out=started)
         for part, own in zip(hosts, rooms, strict=True):
-            share = _share(own, sum_room[-1]) if len(hosts) > 1 else 1.0
-            np.multiply(share, started, out=part.counts[0, BATCH_70B])
-            np.multiply(share, last, out=part.counts[2, BATCH_70B])
+            share = 1.0 if own is room else _share(own, _spread(sum_room[-1], setup.num_regions))
+            here = part.started[BATCH_70B]
+            np.multiply(share, _spread(started, setup.num_regions), out=here)
+            part.counts[0, BATCH_70B] = over_regions(here, setup.num_regions)
+            here = share * _spread(last, setup.num_regions)
+            part.counts[2, BATCH_70B] = over_regions(here, setup.num_regions)
     for part in parts:
-        part.busy = part.counts[0] * part.need
+        part.busy = part.started * part.need
         part.busy /= part.capacity
 
 
@@ -263,40 +197,46 @@ def _ramp(num_sub: int) -> FloatArray:
     return np.arange(1.0, num_sub + 1.0)[:, None] / num_sub
 
 
-def _share(own: FloatArray, total: FloatArray) -> FloatArray:
-    """Work out the share of one pool in the room of all.
+def _spread(rows: FloatArray, num_regions: int) -> FloatArray:
+    """Give every area the value of its row."""
+    return rows if num_regions == 1 else np.tile(rows, num_regions)
+
+
+def _share(own: FloatArray, room: FloatArray) -> FloatArray:
+    """Work out the share of the areas of one pool in the room of their row.
 
     A running sum adds in the same order for any number of rows.
     """
-    share: FloatArray = np.add.accumulate(own, axis=0)[-1] / np.maximum(total, TINY)
+    share: FloatArray = np.add.accumulate(own, axis=0)[-1] / np.maximum(room, TINY)
     return share
 
 
-def _total(parts: Sequence[FloatArray]) -> FloatArray:
-    total = parts[0]
-    for part in parts[1:]:
-        total = total + part
-    return total
+def _tally(setup: ServingSetup, parts: list[Part]) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Count requests dispatched, late and in flight at the end, shape (3, num_envs) each.
 
-
-def _tally(
-    setup: ServingSetup, parts: list[_Part], lost_cars: FloatArray
-) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
-    """Count requests dispatched, late, in flight at the end and held by lost cars: (3, num_envs).
-
-    A car holds as many requests as slots are busy: in flight are those of the last sub-step, lost
-    those of the mean car.
+    A car holds as many requests (of batch work: jobs) as slots are busy in the last sub-step.
     """
-    dispatched, late, _ = _total([part.counts for part in parts])
-    in_flight = _total([part.counts[2] * part.need for part in parts])
+    dispatched, late, _ = total([part.counts for part in parts])
+    in_flight = total([part.counts[2] * part.need * part.pool.losses.held for part in parts])
     in_flight *= setup.batch_slots
-    lost = np.zeros(in_flight.shape)
-    if setup.lose_work:
-        for part in parts:
-            gone = _total([lost_cars[:, group] for group in part.pool.groups])
-            lost += part.busy * gone
-        lost *= setup.batch_slots
-    return dispatched, late, in_flight, lost
+    return dispatched, late, in_flight
+
+
+def _lost(
+    setup: ServingSetup, parts: list[Part], lost_cars: FloatArray, cars: FloatArray
+) -> FloatArray:
+    """Count requests lost with cars that left, shape (3, num_envs): those of the mean car."""
+    lost = np.zeros((NUM_CLASSES, len(cars)))
+    left = columns(lost_cars)
+    for part in parts:
+        gone = total([left[group] for group in part.pool.groups])
+        lost += part.pool.losses.lost * over_regions(part.busy * gone, setup.num_regions)
+    lost *= setup.batch_slots
+    if setup.hedge:
+        serving = cars.reshape(len(cars), -1).sum(axis=1) / cars.shape[-1]
+        both = lost_cars.reshape(len(cars), -1).sum(axis=1) / np.maximum(serving, TINY)
+        lost[:NUM_INTERACTIVE] *= np.minimum(both, 1.0)
+    return lost
 
 
 def _move_queue(
@@ -315,10 +255,11 @@ def _move_queue(
     return queued[:, 0]
 
 
-def _util(setup: ServingSetup, parts: list[_Part]) -> FloatArray:
-    util = np.zeros((parts[0].busy.shape[1], setup.num_groups))
+def _util(setup: ServingSetup, parts: list[Part], num_envs: int) -> FloatArray:
+    util = np.zeros((num_envs, setup.num_regions, setup.num_groups))
     for part in parts:
         share = np.minimum(np.add.reduce(part.busy, axis=0), 1.0)
+        share = share.reshape(setup.num_regions, num_envs).T
         for group in part.pool.groups:
-            util[:, group] = share
+            util[:, :, group] = share
     return util

@@ -9,9 +9,13 @@ import numpy as np
 
 from fleet_env.config import DemandConfig, EnvConfig, ServingConfig
 from fleet_env.dynamics import roofline
-from fleet_env.dynamics.queueing import WaitTable, build_wait_table
+from fleet_env.dynamics.losses import LossRules, copies, loss_rules, slowdown
+from fleet_env.dynamics.queueing import WaitTable
 from fleet_env.dynamics.roofline import Accelerator, Mix, Model
-from fleet_env.types import CLASS_TIER, CLASSES, TIERS, BoolArray, FloatArray, IntArray
+from fleet_env.dynamics.routes import Leg, Timing, make_legs
+from fleet_env.dynamics.serving_checks import check_limits, check_weights, first_token_s
+from fleet_env.regions import num_regions, round_trips_s
+from fleet_env.types import BATCH_70B, CLASS_TIER, CLASSES, TIERS, BoolArray, FloatArray, IntArray
 from fleet_env.units import S_PER_MIN
 
 NUM_CLASSES = len(CLASSES)
@@ -24,10 +28,23 @@ class Pool:
     groups: tuple[int, ...]
     speed: tuple[float, ...]  # of a car of each group, in reference cars (the first group's)
     classes: slice  # the interactive classes it serves
-    need_min: FloatArray  # (3, 1) reference-car minutes per request; 0 for a class not served
+    # (3, 1) reference-car minutes per request, second copies included; 0 for a class not served
+    need_min: FloatArray
     slot_s: float  # mean slot time of the nominal chat mix
-    first_token_s: tuple[float, ...]  # network and prefill of those classes
-    table: WaitTable
+    losses: LossRules
+    legs: tuple[Leg | None, ...]  # (R,) by round; the first one, to the cars next door, is there
+
+    @property
+    def num_chat(self) -> int:
+        """Number of interactive classes it serves."""
+        return int(self.classes.stop - self.classes.start)
+
+    @property
+    def table(self) -> WaitTable:
+        """Waits in the region where people are."""
+        leg = self.legs[0]
+        assert leg is not None
+        return leg.table
 
 
 @dataclass(frozen=True)
@@ -44,17 +61,20 @@ class ServingSetup:
     group_accelerator: IntArray  # (num_groups,) index into `accelerators`
     group_resident: IntArray  # (num_groups,) uint8, bit mask 1 << tier
     weights_gb: FloatArray  # (num_groups,) of all resident tiers
-    # (num_groups, 3) requests/s of a car that does nothing else, redundancy included
+    # (num_groups, 3) requests/s of a car that does nothing else, redundancy and saving included
     rate: FloatArray
     # (num_groups, 3) time a request holds its slot; inf where the tier is not resident
     slot_s: FloatArray
     # (num_groups, 2) wait per tier that the TTFT limit leaves; nan where not resident
     slack_s: FloatArray
     work_car_s: FloatArray  # (3,) mean car-seconds per request over the cars that fit it
+    extra_work: FloatArray  # (3,) factor in it: saving, second copies
     batch_slots: int
     due_steps: tuple[int, ...]
     max_due: int
-    lose_work: bool
+    back_share: float  # of the batch work held by cars switched off on purpose: it falls back
+    hedge: bool  # chat is lost only if the cars of both copies leave
+    num_regions: int
     pools: tuple[Pool, ...]  # only 8B, only 70B, both: those that exist, in this order
 
     @property
@@ -98,7 +118,8 @@ def serving_setup(config: EnvConfig, accelerators: Sequence[str]) -> ServingSetu
     ------
     ValueError
         If an accelerator is unknown, the batch breaks the TPOT limit, prefill and network leave no
-        time before the TTFT limit, or no accelerator holds any tier.
+        time before the TTFT limit, the flash is too small, or no accelerator holds the model of a
+        class with demand.
     """
     serving, mix = config.serving, Mix(config.demand.input_tokens, config.demand.output_tokens)
     chips = [roofline.accelerator(name) for name in accelerators]
@@ -106,21 +127,21 @@ def serving_setup(config: EnvConfig, accelerators: Sequence[str]) -> ServingSetu
     tier_fits = np.array(
         [[roofline.fits(chip, llm, serving.batch_slots, mix) for llm in llms] for chip in chips]
     )
-    if not tier_fits.any():
-        raise ValueError(
-            f"serving.batch_slots={serving.batch_slots}: no tier fits the memory of "
-            f"{', '.join(accelerators)} with so many requests; expected a smaller batch"
-        )
+    check_weights(config, chips, llms, tier_fits, mix)
     groups = _groups(chips, llms, tier_fits, serving.batch_slots, mix)
+    slower = slowdown(serving)
+    extra_work = slower * copies(serving)
     rate = np.zeros((len(groups), NUM_CLASSES))
     slack_s = np.full((len(groups), len(TIERS)), np.nan)
     for g, (a, tiers) in enumerate(groups):
         for tier in tiers:
-            _check_limits(chips[a], llms[tier], mix, serving)
-            slack_s[g, tier] = serving.ttft_slo_s - _first_token_s(
+            check_limits(chips[a], llms[tier], mix, serving)
+            slack_s[g, tier] = serving.ttft_slo_s - first_token_s(
                 chips[a], llms[tier], mix, serving
             )
-            rate[g, np.equal(CLASS_TIER, tier)] = _request_rate(chips[a], llms[tier], mix, serving)
+            held = np.equal(CLASS_TIER, tier)
+            rate[g, held] = _request_rate(chips[a], llms[tier], mix, serving) / slower[held]
+    pools = _pools([tiers for _, tiers in groups], rate, slack_s, config)
     due_steps = _due_steps(config)
     with np.errstate(divide="ignore"):
         slot_s = serving.batch_slots / rate
@@ -135,12 +156,15 @@ def serving_setup(config: EnvConfig, accelerators: Sequence[str]) -> ServingSetu
         rate=rate,
         slot_s=slot_s,
         slack_s=slack_s,
-        work_car_s=_work_car_s(config, chips, llms, tier_fits, mix),
+        work_car_s=_work_car_s(config, chips, llms, tier_fits, mix) * extra_work,
+        extra_work=extra_work,
         batch_slots=serving.batch_slots,
         due_steps=due_steps,
         max_due=max(due_steps),
-        lose_work=serving.lose_work,
-        pools=_pools([tiers for _, tiers in groups], rate, slack_s, config),
+        back_share=_back_share(pools),
+        hedge=serving.hedge,
+        num_regions=num_regions(config),
+        pools=pools,
     )
 
 
@@ -160,27 +184,6 @@ def _groups(
         else:
             groups += [(a, (tier,)) for tier in tiers]
     return groups
-
-
-def _check_limits(chip: Accelerator, llm: Model, mix: Mix, serving: ServingConfig) -> None:
-    tpot_s = roofline.t_step_s(chip, llm, serving.batch_slots, mix)
-    if tpot_s > serving.tpot_slo_s:
-        largest = roofline.max_batch_in_time(chip, llm, mix, serving.tpot_slo_s)
-        raise ValueError(
-            f"serving.batch_slots={serving.batch_slots}: a token of {llm.name} on {chip.name} "
-            f"takes {tpot_s:.3f} s, above serving.tpot_slo_s={serving.tpot_slo_s:g}; "
-            f"expected a batch of at most {largest}"
-        )
-    first_s = _first_token_s(chip, llm, mix, serving)
-    if first_s >= serving.ttft_slo_s:
-        raise ValueError(
-            f"serving.ttft_slo_s={serving.ttft_slo_s:g}: network and prefill of {llm.name} on "
-            f"{chip.name} alone take {first_s:.3f} s; expected more than that"
-        )
-
-
-def _first_token_s(chip: Accelerator, llm: Model, mix: Mix, serving: ServingConfig) -> float:
-    return serving.rtt_s + roofline.t_prefill_s(chip, llm, mix)
 
 
 def _request_rate(chip: Accelerator, llm: Model, mix: Mix, serving: ServingConfig) -> float:
@@ -203,8 +206,7 @@ def _work_car_s(
 ) -> FloatArray:
     """Car-seconds of a request of each class: one over the mean rate of the cars that fit it.
 
-    A class that no car fits is counted as if all had the memory, so that `load` keeps its meaning:
-    its requests arrive and go to the data centre.
+    A class that no car fits, and that nobody asks for, is counted as if all had the memory.
     """
     share = np.array([config.fleet.accelerators.get(chip.name, 0.0) for chip in chips])[:, None]
     rate = np.array(
@@ -239,17 +241,24 @@ def _pool(
     classes = slice(tiers[0], tiers[-1] + 1)
     chat_rate = rate[:, classes] @ work_share  # requests/s of the nominal mix, per group
     slot_s = config.serving.batch_slots / chat_rate[0]
-    slack = slack_s[:, classes][:, work_share > 0.0].min()
+    timing = Timing(
+        slack_s=slack_s[:, classes].min(axis=0),
+        first_token_s=config.serving.ttft_slo_s - slack_s[0, classes],
+        asked=work_share > 0.0,
+        slot_s=float(slot_s),
+        quantile=config.serving.slo_quantile,
+    )
     with np.errstate(divide="ignore"):
-        need_min = np.where(rate[0] > 0.0, 1.0 / (S_PER_MIN * rate[0]), 0.0)[:, None]
+        need_min = np.where(rate[0] > 0.0, copies(config.serving) / (S_PER_MIN * rate[0]), 0.0)
+        batch_slot_s = config.serving.batch_slots / rate[0, BATCH_70B]
     return Pool(
         groups=tuple(groups),
         speed=tuple((chat_rate / chat_rate[0]).tolist()),
         classes=classes,
-        need_min=need_min,
+        need_min=need_min[:, None],
         slot_s=float(slot_s),
-        first_token_s=tuple((config.serving.ttft_slo_s - slack_s[0, classes]).tolist()),
-        table=build_wait_table(float(slack / slot_s), config.serving.slo_quantile),
+        losses=loss_rules(config.serving, float(batch_slot_s)),
+        legs=make_legs(round_trips_s(config), timing),
     )
 
 
@@ -258,3 +267,9 @@ def _chat_work_share(tiers: tuple[int, ...], demand: DemandConfig) -> FloatArray
     if len(tiers) == 1:
         return np.ones(1)
     return np.array([1.0 - demand.chat_70b_share, demand.chat_70b_share])
+
+
+def _back_share(pools: tuple[Pool, ...]) -> float:
+    """Say what cars switched off give back, by the first pool that takes batch work."""
+    shares = [pool.losses.back_share for pool in pools if pool.need_min[BATCH_70B, 0] > 0.0]
+    return shares[0] if shares else 0.0

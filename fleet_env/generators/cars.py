@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import fields
 from functools import lru_cache
 from statistics import NormalDist
@@ -14,6 +15,7 @@ from fleet_env import draws
 from fleet_env.config import EnvConfig, FleetConfig
 from fleet_env.data import read_table
 from fleet_env.dynamics import ageing
+from fleet_env.dynamics.owners import opt_in_share
 from fleet_env.types import (
     EVSE_L1,
     EVSE_L2_7,
@@ -66,6 +68,8 @@ RANK_ATOMS = 1024  # of the broadband table
     U_ACCELERATOR,
 ) = range(16)
 NUM_DRAWS = 16
+CONSENT_EVENT = 1  # of the stream, with draws of its own; all of event 0 are taken
+U_ENROLLED, U_QUIET = range(2)
 
 
 def draw_params(config: EnvConfig, key: KeyArray, accelerator_names: list[str]) -> FleetParams:
@@ -89,11 +93,25 @@ def draw_params(config: EnvConfig, key: KeyArray, accelerator_names: list[str]) 
     for low in range(0, len(keys), BLOCK_CARS):
         block = slice(low, low + BLOCK_CARS)
         part = params_from_uniforms(config.fleet, uniforms(keys[block]), accelerator_names)
+        _ask_owners(config, keys[block], part)
         for field in fields(part):
             value = getattr(part, field.name)
             column = columns.setdefault(field.name, np.empty(len(keys), value.dtype))
             column[block] = value
     return FleetParams(**columns)
+
+
+def draw_rows(
+    cards: Sequence[EnvConfig], key: KeyArray, accelerator_names: list[str]
+) -> FleetParams:
+    """Draw the cars of rows that have a card each; as `draw_params` where it is the same one."""
+    if all(card is cards[0] for card in cards):
+        return draw_params(cards[0], key, accelerator_names)
+    rows = [
+        draw_params(card, key[row : row + 1], accelerator_names) for row, card in enumerate(cards)
+    ]
+    names = [field.name for field in fields(FleetParams)]
+    return FleetParams(**{n: np.concatenate([getattr(row, n) for row in rows]) for n in names})
 
 
 def uniforms(car_keys: KeyArray) -> FloatArray:
@@ -104,7 +122,10 @@ def uniforms(car_keys: KeyArray) -> FloatArray:
 def params_from_uniforms(
     fleet: FleetConfig, u: FloatArray, accelerator_names: list[str]
 ) -> FleetParams:
-    """Cars from their uniforms, shape (NUM_DRAWS, n); rows are the `U_*` constants."""
+    """Cars from their uniforms, shape (NUM_DRAWS, n); rows are the `U_*` constants.
+
+    All owners take part at any hour.
+    """
     lfp = u[U_CLASS] < np.float32(fleet.lfp_share)
     worker = u[U_WORKER] < np.float32(WORKER_SHARE)
     full_evse = np.where(lfp, np.uint8(EVSE_L2_7), np.uint8(EVSE_L2_11))
@@ -132,9 +153,24 @@ def params_from_uniforms(
         charge_limit=limit,
         target_soc=np.minimum(target, limit),
         reserve_soc=np.full(len(limit), fleet.reserve_soc, np.float32),
+        enrolled=np.ones(len(limit), np.bool_),
+        quiet=np.zeros(len(limit), np.bool_),
         cal_gain=cal_gain,
         cyc_gain=cyc_gain,
     )
+
+
+def _ask_owners(config: EnvConfig, car_keys: KeyArray, params: FleetParams) -> None:
+    """Write who takes part and who wants quiet hours, where the settings leave that to owners."""
+    owners = config.owners
+    by_pay = owners.opt_in == "by_pay"
+    if not by_pay and owners.quiet_share == 0.0:
+        return
+    u = draws.uniform(car_keys, np.full(1, CONSENT_EVENT, np.uint32), 2)
+    params.quiet[:] = u[U_QUIET] < np.float32(owners.quiet_share)
+    if by_pay:
+        pay = config.reward.pay_usd_per_on_duty_h * owners.expected_duty_h_per_month
+        params.enrolled[:] = u[U_ENROLLED] < np.float32(opt_in_share(pay))
 
 
 def drive_factor(u: FloatArray, habit: FloatArray) -> FloatArray:

@@ -5,14 +5,18 @@ Time runs in UTC minutes since 1970; local hour, weekday and season are looked u
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
+from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fleet_env import draws
+from fleet_env.dynamics.localtime import LocalTime
 from fleet_env.types import FloatArray, IntArray, KeyArray
 from fleet_env.units import HOURS_PER_DAY, MIN_PER_H
 
@@ -23,6 +27,8 @@ _FIRST_DAY_OF_YEAR = 1  # 2 January: files in UTC start late for zones ahead of 
 _SPARE_DAYS = 4  # at the end of the year: start at noon, look-ahead of 24 h, zones behind UTC
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EPOCH_WEEKDAY = 3  # 1970-01-01 was a Thursday
+_SUNDAY = 6
+_LEAP_YEAR = 2024  # holds every date that a holiday may have
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,7 +46,7 @@ class Zone:
     def offset(self, utc_min: IntArray) -> IntArray:
         """Return local minus UTC [min] at each UTC minute."""
         at = np.searchsorted(self.change_utc_min, utc_min, side="right")
-        offset: IntArray = self.offset_min[at - 1]
+        offset: IntArray = self.offset_min.take(at - 1)
         return offset
 
     def to_utc(self, local_min: IntArray) -> IntArray:
@@ -62,11 +68,20 @@ class Clock:
     """Local time at the start of each of n steps, arrays of shape (num_envs, n)."""
 
     zone: Zone
-    start_min: int  # of the local day, of every row
     utc_min: IntArray  # (num_envs,) start of the episode, minutes since 1970
     day: IntArray  # row of the calendar of `zone`
     minute: IntArray  # of the local day, 0 .. 1439
     elapsed_min: IntArray  # (n,) since the start of the episode, < 0 before it
+
+    @property
+    def before(self) -> int:
+        """Number of steps before the episode."""
+        return int(np.searchsorted(self.elapsed_min, 0))
+
+    @property
+    def start_min(self) -> IntArray:
+        """Minute of the local day at which the episode starts, shape (num_envs,)."""
+        return self.minute[:, self.before]
 
 
 @lru_cache(maxsize=64)
@@ -144,6 +159,29 @@ def make_clock(
         Days since 1970.
     start_hour : float
         Local hour of the clock.
+    step_min, num, before : int
+        As in `clock_at`.
+
+    Returns
+    -------
+    Clock
+    """
+    return clock_at(zone, start_utc_min(zone, start_day, start_hour), step_min, num, before)
+
+
+def start_utc_min(zone: Zone, start_day: IntArray, start_hour: float) -> IntArray:
+    """UTC minute of an hour of the local clock on each start day."""
+    return zone.to_utc(start_day * MIN_PER_DAY + round(start_hour * MIN_PER_H))
+
+
+def clock_at(zone: Zone, utc_min: IntArray, step_min: int, num: int, before: int = 0) -> Clock:
+    """Local time of `num` steps from each UTC minute on, and of some before them.
+
+    Parameters
+    ----------
+    zone : Zone
+    utc_min : IntArray, shape (num_envs,)
+        Start of the episodes, minutes since 1970.
     step_min, num : int
         Length and number of the steps; steps are equal in UTC, so a local day may hold 23 or 25 h.
     before : int
@@ -153,14 +191,12 @@ def make_clock(
     -------
     Clock
     """
-    start_min = round(start_hour * MIN_PER_H)
-    utc_min = zone.to_utc(start_day * MIN_PER_DAY + start_min)
     elapsed_min = np.arange(-before, num) * step_min
     utc = utc_min[:, None] + elapsed_min
     local = utc + zone.offset(utc)
     local -= zone.first_day * MIN_PER_DAY
     day = local // MIN_PER_DAY
-    return Clock(zone, start_min, utc_min, day, local - day * MIN_PER_DAY, elapsed_min)
+    return Clock(zone, utc_min, day, local - day * MIN_PER_DAY, elapsed_min)
 
 
 def local_hour(clock: Clock) -> FloatArray:
@@ -168,6 +204,75 @@ def local_hour(clock: Clock) -> FloatArray:
     hour: FloatArray = clock.minute.astype(np.float32)
     hour /= MIN_PER_H
     return hour
+
+
+def by_area(by_region: Sequence[NDArray[Any]], axis: int = 0) -> NDArray[Any]:
+    """Join arrays of regions whose `axis` counts rows into one: area = row * regions + region."""
+    if len(by_region) == 1:
+        return by_region[0]
+    joined = np.stack(by_region, axis=axis + 1)
+    shape = joined.shape
+    return joined.reshape(*shape[:axis], -1, *shape[axis + 2 :])
+
+
+def local_time(zone: Zone, weekday: IntArray, utc_min: IntArray, num_days: int) -> LocalTime:
+    """Describe the clocks of a zone from some UTC minutes on.
+
+    Parameters
+    ----------
+    zone : Zone
+    weekday : IntArray, shape (days,)
+        By day of the calendar, of `shown_weekdays`.
+    utc_min : IntArray, shape (num_envs,)
+        Start of the episodes, minutes since 1970.
+    num_days : int
+        Local days asked for; a later change of the clock is left out.
+
+    Returns
+    -------
+    LocalTime
+        One area for each start.
+    """
+    local = utc_min + zone.offset(utc_min) - zone.first_day * MIN_PER_DAY
+    day, minute = np.divmod(local, MIN_PER_DAY)
+    coming = np.searchsorted(zone.change_utc_min, utc_min, side="right")
+    change = np.minimum(coming, len(zone.change_utc_min) - 1)
+    after_min = zone.change_utc_min[change] - utc_min
+    jumps = (coming == change) & (after_min < num_days * MIN_PER_DAY)
+    jump_min = zone.offset_min[change] - zone.offset_min[change - 1]
+    return LocalTime(
+        start_h=minute / MIN_PER_H,
+        change_h=np.where(jumps, after_min / MIN_PER_H, np.inf),
+        jump_h=np.where(jumps, jump_min / MIN_PER_H, 0.0),
+        weekday=weekday[day[:, None] + np.arange(num_days)],
+    )
+
+
+def shown_weekdays(zone: Zone, holidays: Sequence[str]) -> IntArray:
+    """Weekday of every day of a calendar, holidays being Sundays, shape (days,).
+
+    Parameters
+    ----------
+    holidays : sequence of str
+        Local dates MM-DD.
+
+    Raises
+    ------
+    ValueError
+        If one is no date.
+    """
+    if not holidays:
+        return zone.weekday
+    is_holiday = np.isin(zone.mmdd, [_mmdd(text) for text in holidays])
+    return np.where(is_holiday, np.uint8(_SUNDAY), zone.weekday)
+
+
+def _mmdd(text: str) -> int:
+    try:
+        day = date.fromisoformat(f"{_LEAP_YEAR}-{text}")
+    except ValueError as error:
+        raise ValueError(f"shocks.holidays={text!r}: expected a date MM-DD") from error
+    return 100 * day.month + day.day
 
 
 def _offsets(zone: ZoneInfo, first_min: int, last_min: int) -> tuple[IntArray, IntArray]:

@@ -12,7 +12,6 @@ import numpy as np
 
 from fleet_env.generators.clock import MIN_PER_DAY
 from fleet_env.types import CLASSES, BoolArray, FloatArray, IntArray
-from fleet_env.units import MIN_PER_H
 
 NUM_CLASSES = len(CLASSES)
 # what counts first when a day of the trace is chosen: more than the minutes of any episode
@@ -56,7 +55,7 @@ class DemandTrace:
         object.__setattr__(self, "_earlier", _earlier_days(self.non_working))
 
     def start_minute(
-        self, split: str, weekday: IntArray, u: FloatArray, start_hour: float, minutes: int
+        self, split: str, non_working: BoolArray, u: FloatArray, start_min: IntArray, minutes: int
     ) -> IntArray:
         """Choose the minute of the trace at which each row starts.
 
@@ -68,12 +67,12 @@ class DemandTrace:
         ----------
         split : str
             "test" takes the last part of the trace, any other the first.
-        weekday : IntArray, shape (num_envs,)
-            Weekday of the scenario's date, 0 = Monday; Saturday and Sunday are non-working.
+        non_working : BoolArray, shape (num_envs, num_days)
+            Of the local days from the scenario's date on, at least to the end of the episode.
         u : FloatArray, shape (num_envs,)
             Uniforms in [0, 1).
-        start_hour : float
-            Local hour of the start.
+        start_min : IntArray, shape (num_envs,)
+            Minute of the local day at which the episode starts.
         minutes : int
             Length of the episode.
 
@@ -84,13 +83,12 @@ class DemandTrace:
         first, stop = (
             (self.split_day, len(self.non_working)) if split == "test" else (0, self.split_day)
         )
-        start = round(start_hour * MIN_PER_H)
-        score = _match_days(self.non_working[first:stop], start, minutes)
+        score = _match_days(self.non_working[first:stop], non_working, start_min, minutes)
         best = score == score.max(axis=1, keepdims=True)
         candidates = np.argsort(~best, axis=1, kind="stable")
-        pick = (u * best.sum(axis=1)[weekday]).astype(np.int64)
-        day: IntArray = first + candidates[weekday, pick]
-        return day * MIN_PER_DAY + start
+        pick = (u * best.sum(axis=1)).astype(np.int64)
+        day: IntArray = first + candidates[np.arange(len(u)), pick]
+        return day * MIN_PER_DAY + start_min
 
     def rates(self, start_minute: IntArray, minute0: int, num: int) -> FloatArray:
         """Gather the rates of the minutes `minute0 .. minute0 + num - 1` after the start.
@@ -263,14 +261,18 @@ def _naive_means(trace: DemandTrace, step_min: int) -> FloatArray:
     return trace._means(trace._in_history(day, trace._earlier[day]) + clock_min, step_min)
 
 
-def _match_days(non_working: BoolArray, start: int, minutes: int) -> IntArray:
-    """Score each weekday of a scenario against each day of a part, shape (7, days)."""
-    num = len(non_working)
-    touched = np.arange(-(-(start + minutes) // MIN_PER_DAY))
-    ends = np.minimum((touched + 1) * MIN_PER_DAY, start + minutes)
-    length = ends - np.maximum(touched * MIN_PER_DAY, start)
+def _match_days(
+    non_working: BoolArray, wanted: BoolArray, start_min: IntArray, minutes: int
+) -> IntArray:
+    """Score each scenario against each day of a part, shape (num_envs, days)."""
+    num, touched = len(non_working), np.arange(wanted.shape[1])
+    end = (start_min + minutes)[:, None]
+    num_touched = -(-end // MIN_PER_DAY)
+    length = np.minimum((touched + 1) * MIN_PER_DAY, end)
+    length -= np.maximum(touched * MIN_PER_DAY, start_min[:, None])
     there = non_working[(np.arange(num)[:, None] + touched) % num]
-    wanted = (np.arange(7)[:, None] + touched) % 7 >= 5
-    same = there[None] == wanted[:, None]
-    score: IntArray = same @ length + _SAME_TYPE * same[:, :, 0]
-    return score + _CONTIGUOUS * (np.arange(num) + len(touched) <= num)
+    same = there == wanted[:, None]
+    score: IntArray = (same * np.maximum(length, 0)[:, None]).sum(axis=2)
+    score += _SAME_TYPE * same[:, :, 0]
+    score += _CONTIGUOUS * (np.arange(num) + num_touched <= num)
+    return score

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
+from fleet_env.config import EnvConfig
 from fleet_env.data import read_table
 from fleet_env.data.csvfile import read_header
 from fleet_env.data.traces import Windows, count_windows, fill_missing, load_windows
 from fleet_env.generators.clock import MIN_PER_DAY, load_zone
 from fleet_env.generators.demand import NUM_CLASSES, DemandTrace, make_trace
+from fleet_env.regions import regions_of
 from fleet_env.types import FloatArray
 from fleet_env.units import MIN_PER_H
 
@@ -25,6 +27,21 @@ _AZURE_SPLIT_DAY = 4  # Sunday to Wednesday | Thursday to Saturday: both day typ
 _LEAST_DAYS = 2  # of a trace by path: one for training, one for the test
 _WRAPPED_DAYS = 14  # what a shorter trace is repeated to: every weekday, in both parts
 _REQUEST_WINDOW_MIN = 10  # request logs are counted in windows as long as the shipped ones
+
+
+def load_traces(config: EnvConfig) -> tuple[DemandTrace, ...]:
+    """Load the demand of every region of a card, each in its own local clock.
+
+    All sources are local already, but for `azure2024`.
+    """
+    demand, regions = config.demand, regions_of(config)
+
+    def load(time_zone: str) -> DemandTrace:
+        return load_demand(demand.source, time_zone, fill=demand.fill, short=demand.short)
+
+    if demand.source == "azure2024":
+        return tuple(load(region.time_zone) for region in regions)
+    return (load(regions[0].time_zone),) * len(regions)
 
 
 def load_demand(

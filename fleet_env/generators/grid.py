@@ -174,8 +174,8 @@ def draw_grid(
         profiles = load_profiles(config.region)
         at = _bins_of_clock(clock)
         z = _day_offsets(clock, key, _PRICE + 1 if day_ahead else _PRICE)
-        ambient = profiles.temp_c[at] + z[_TEMP] * profiles.temp_sd[at]
-        carbon = profiles.carbon_g_per_kwh[at] + z[_CARBON] * profiles.carbon_sd[at]
+        ambient = profiles.temp_c.take(at) + z[_TEMP] * profiles.temp_sd.take(at)
+        carbon = profiles.carbon_g_per_kwh.take(at) + z[_CARBON] * profiles.carbon_sd.take(at)
         np.maximum(carbon, 0.0, out=carbon)
         price = _two_piece(profiles, at, z[_PRICE]) if day_ahead else None
     if price is not None:
@@ -282,7 +282,9 @@ def _calendar_prices(name: str, zone: Zone) -> tuple[FloatArray, IntArray]:
 def _bins_of_clock(clock: Clock) -> IntArray:
     zone = clock.zone
     bin_of_day = (zone.season.astype(np.int64) * 2 + (zone.weekday >= 5)) * 24
-    return bin_of_day[clock.day] + clock.minute // int(MIN_PER_H)
+    bins: IntArray = bin_of_day.take(clock.day)
+    bins += clock.minute // int(MIN_PER_H)
+    return bins
 
 
 def _hours_of_series(series: EnergySeries, clock: Clock) -> IntArray:
@@ -304,24 +306,27 @@ def _day_offsets(clock: Clock, key: KeyArray, num: int) -> FloatArray:
 
     One is drawn for every 24 h from the noon before the start on; cosine and sine blend neighbours.
     """
-    rows, steps = clock.day.shape
-    past_noon = clock.start_min + _NOON_MIN + clock.elapsed_min
-    noon = past_noon // MIN_PER_DAY
-    num_noons = int(noon[-1]) + 2
-    keys = np.tile(draws.stream_key(key, draws.Stream.WEATHER), num_noons)
-    words = draws.hashes(keys, np.repeat(np.arange(num_noons), rows), num)
-    noons = draws.normal_rough(words).reshape(num, num_noons, rows, 1)
-    x = past_noon - noon * MIN_PER_DAY
-    fade_out, fade_in = _FADE_OUT[x], _FADE_IN[x]
-    z = np.empty((num, rows, steps), dtype=np.float32)
-    for day in range(num_noons - 1):
-        at = slice(*np.searchsorted(noon, (day, day + 1)))
-        z[:, :, at] = noons[:, day] * fade_out[at] + noons[:, day + 1] * fade_in[at]
+    start = clock.start_min
+    start = start[:1] if (start == start[0]).all() else start  # rows alike are worked out once
+    past_noon = (start + _NOON_MIN)[:, None] + clock.elapsed_min
+    noon, x = np.divmod(past_noon, MIN_PER_DAY)
+    first = int(noon.min())
+    count = np.arange(first, int(noon.max()) + 2)
+    keys = draws.stream_key(key, draws.Stream.WEATHER)
+    words = draws.hashes(np.tile(keys, len(count)), np.repeat(count, len(key)), num)
+    noons = draws.normal_rough(words).reshape(num, len(count) * len(key))
+    at = (noon - first) * len(key) + np.arange(len(key))[:, None]  # place of (noon, row)
+    z: FloatArray = noons.take(at, axis=1)
+    z *= _FADE_OUT[x]
+    at += len(key)
+    later = noons.take(at, axis=1)
+    later *= _FADE_IN[x]
+    z += later
     return z
 
 
 def _two_piece(profiles: Profiles, at: IntArray, z: FloatArray) -> FloatArray:
-    median = profiles.price_p50[at]
-    up, down = profiles.price_p90[at] - median, median - profiles.price_p10[at]
+    median = profiles.price_p50.take(at)
+    up, down = profiles.price_p90.take(at) - median, median - profiles.price_p10.take(at)
     price: FloatArray = median + z / _Z_P90 * np.where(z > 0, up, down)
     return price

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fleet_env.generators.clock import Clock
+from fleet_env.generators.clock import Clock, by_area
 from fleet_env.generators.grid import find_cheap_hours, find_threshold, sum_cheap_hours
 from fleet_env.types import BoolArray, FloatArray, IntArray
 from fleet_env.units import MIN_PER_H
@@ -40,12 +40,13 @@ def see_all(
     return (PriceView(0, price, hours.threshold, hours.cheap, hours.cum_h),)
 
 
-def steps_before(start_hour: float, step_min: int) -> int:
+def steps_before(start_h: FloatArray, step_min: int) -> int:
     """Count the steps before the episode whose prices may stand in for unpublished hours.
 
-    Those of the start day from its midnight on, or of an hour more where the clock skips one.
+    Those of the start day from its midnight on, or of an hour more where the clock skips one;
+    `start_h` is the local hour at which each row starts.
     """
-    return -(-(round(start_hour * MIN_PER_H) + _CHANGE_MIN) // step_min)
+    return -(-(round(float(np.max(start_h)) * MIN_PER_H) + _CHANGE_MIN) // step_min)
 
 
 def see_published(
@@ -73,7 +74,7 @@ def see_published(
     tuple of PriceView
         By rising `first`, the first one 0: a view for every step at which a row learns prices.
     """
-    before, per_day = int(np.searchsorted(clock.elapsed_min, 0)), round(24 / dt_h)
+    before, per_day = clock.before, round(24 / dt_h)
     until = _published_until(clock)
     asked = until[:, before : before + num_steps + 1]
     news = np.flatnonzero((asked[:, 1:] != asked[:, :-1]).any(axis=0)) + 1
@@ -91,6 +92,29 @@ def see_published(
         cheap = seen <= threshold
         views.append(PriceView(first, seen, threshold, cheap, sum_cheap_hours(cheap, dt_h)))
     return tuple(views)
+
+
+def join_views(by_region: Sequence[tuple[PriceView, ...]], dt_h: float) -> tuple[PriceView, ...]:
+    """Look at the prices of several regions at once: a view for every step at which any learns.
+
+    Parameters
+    ----------
+    by_region : sequence of tuple of PriceView
+        Views of each region, shape (num_envs, m); joined, they have the shape (areas, m).
+    dt_h : float
+        Length of a step [h].
+    """
+    if len(by_region) == 1:
+        return by_region[0]
+    joined = []
+    for first in sorted({view.first for views in by_region for view in views}):
+        now = [[view for view in views if view.first <= first][-1] for views in by_region]
+        price, threshold, cheap = (
+            by_area([getattr(view, name)[:, first - view.first :] for view in now])
+            for name in ("price_usd_per_kwh", "threshold_usd_per_kwh", "cheap")
+        )
+        joined.append(PriceView(first, price, threshold, cheap, sum_cheap_hours(cheap, dt_h)))
+    return tuple(joined)
 
 
 def views_between(

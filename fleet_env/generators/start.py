@@ -2,7 +2,7 @@
 
 Donors are stratified by what moves their habits (home EVSE, chemistry, worker, habit and drive
 rank) and played with the same kernels as the episode. A car of an episode starts as a random donor
-of its stratum at the scenario's start hour and weekday.
+of its stratum at the start hour and weekday of the local clock of its area.
 """
 
 from __future__ import annotations
@@ -16,13 +16,17 @@ import numpy as np
 
 from fleet_env import draws
 from fleet_env.config import EnvConfig, FleetConfig
+from fleet_env.config_world import TelemetryConfig
 from fleet_env.dynamics import mobility
+from fleet_env.dynamics.localtime import LocalTime
 from fleet_env.dynamics.mobility import MobilityTables
 from fleet_env.generators import cars
+from fleet_env.regions import num_regions, region_of_cars
 from fleet_env.types import (
     DRIVING,
     EVSE_L1,
     EVSE_NONE,
+    FAULT_NONE,
     HOME,
     LFP,
     WORK,
@@ -41,6 +45,7 @@ DONORS = 64  # per stratum
 BURN_IN_DAYS = 21  # several cycles of the slowest cars (public charging every 5 days)
 DAYS = 7
 START_SOC = 0.7  # of the burn-in; forgotten by its end
+LIBRARIES = 32  # kept, of 3 MB: 8 regions, each at up to 4 local hours while clocks change
 _FLOATS = ("event_h", "parked_h", "stated_h", "snooze_h", "trip_kwh", "trip_h", "twin_ref", "ref_h")
 
 
@@ -75,7 +80,7 @@ def start_state(
     config: EnvConfig,
     key: KeyArray,
     params: FleetParams,
-    weekday_row: IntArray,
+    local: LocalTime,
     *,
     resident_gb: FloatArray,
 ) -> FleetState:
@@ -85,8 +90,8 @@ def start_state(
     ----------
     key : KeyArray, shape (num_envs,)
         Scenario keys.
-    weekday_row : IntArray, shape (num_envs,)
-        Weekday of the first day, 0 = Monday.
+    local : LocalTime
+        Clocks of the areas, whose hour and weekday at the start count.
     resident_gb : FloatArray, shape (number of accelerators in use,)
         Weights that a car with this accelerator keeps in flash [GB]: what one without the latest
         release (`weights_missing_share`) has still to download.
@@ -94,27 +99,52 @@ def start_state(
     Returns
     -------
     FleetState
-        The compute part is at rest: no gap, asleep, no tail.
+        The compute part is at rest: no gap, asleep, no tail. All homes have power.
     """
-    library = _library(_key(config))
+    tables = mobility.tables(config.fleet, config.telemetry)
     keys = draws.car_keys(key, draws.Stream.START, config.num_cars)
-    u = draws.uniform(keys, np.zeros(1, np.uint32), 2)
+    u = draws.uniform(keys, np.zeros(1, np.uint32), 3 if tables.faulty else 2)
     donor = _stratum(params)
     donor *= DONORS
     donor += (u[0] * DONORS).astype(np.int32)
-    num_donors = np.int32(NUM_STRATA * DONORS)
-    row = np.repeat(weekday_row.astype(np.intp) * num_donors, config.num_cars)
+    state = _from_donors(config, params, local, donor)
+    missing = u[1] < np.float32(config.fleet.weights_missing_share)
+    state.weights_gb[:] = resident_gb.astype(np.float32)[params.accelerator] * missing
+    if tables.faulty:  # faults do not depend on the stay: of those in progress as many have one
+        state.fault[:] = mobility.fault(tables, u[2])
+    return state
+
+
+def _from_donors(
+    config: EnvConfig, params: FleetParams, local: LocalTime, donor: IntArray
+) -> FleetState:
+    """State of each car: its donor's at the hour and weekday of its area."""
+    num, key = len(donor), _key(config)
+    area = _area_of_cars(config, len(local.start_h))
+    row = (local.weekday[:, 0].astype(np.intp) * (NUM_STRATA * DONORS)).take(area)
     row += donor
-    floats = np.ascontiguousarray(library.floats.take(row, axis=0).T)
+    place, next_place = np.empty((2, num), np.uint8)
+    plugged, floats = np.empty(num, np.bool_), np.empty((len(_FLOATS), num), np.float32)
+    hours, hour_of_area = np.unique(local.start_h, return_inverse=True)
+    for number, hour in enumerate(hours):
+        library = _library(key._replace(start_hour=float(hour)))
+        some = slice(None) if len(hours) == 1 else (hour_of_area == number).take(area).nonzero()[0]
+        source = row[some]
+        place[some], next_place[some] = library.place[source], library.next_place[source]
+        plugged[some] = library.plugged[source]
+        floats[:, some] = library.floats.take(source, axis=0).T
+    plugged &= (place != WORK) | (params.work_evse != EVSE_NONE)
     tape = dict(zip(_FLOATS, floats, strict=True))
     # a donor that was full stays full under another owner's charge limit
     tape["twin_ref"] *= params.charge_limit / library.charge_limit[donor]
     np.minimum(tape["trip_kwh"], mobility.MAX_TRIP_SHARE * params.pack_kwh, out=tape["trip_kwh"])
-    place, plugged = library.place[row], library.plugged[row]
-    plugged &= (place != WORK) | (params.work_evse != EVSE_NONE)
-    missing = u[1] < np.float32(config.fleet.weights_missing_share)
-    weights_gb = resident_gb.astype(np.float32)[params.accelerator] * missing
-    return _at_rest(place, plugged, library.next_place[row], tape, weights_gb)
+    return _at_rest(place, plugged, next_place, tape)
+
+
+def _area_of_cars(config: EnvConfig, num_areas: int) -> IntArray:
+    """Area of every car of a batch; areas of a row follow each other."""
+    area = np.arange(num_areas).reshape(-1, num_regions(config))
+    return area[:, region_of_cars(config)].ravel()
 
 
 def mean_plugged_linked(config: EnvConfig) -> float:
@@ -135,25 +165,18 @@ def play(
     keys: KeyArray,
     until_h: float,
     *,
-    clock_h_row: FloatArray,
-    weekday_row: IntArray,
-    num_cars: int,
+    area: IntArray,
+    local: LocalTime,
 ) -> None:
-    """Play every departure and arrival before a time, car by car in time order (no compute)."""
+    """Play every departure and arrival before a time, car by car in time order (no compute).
+
+    `area` is that of every car, shape (num_envs * num_cars,).
+    """
     idx = np.flatnonzero(state.event_h < until_h)
     while idx.size:
         mobility.depart(state, params, tables, idx[state.place[idx] != DRIVING])
         idx = idx[state.event_h[idx] < until_h]  # all of these now drive
-        mobility.arrive(
-            state,
-            params,
-            tables,
-            keys,
-            idx,
-            clock_h_row=clock_h_row,
-            weekday_row=weekday_row,
-            num_cars=num_cars,
-        )
+        mobility.arrive(state, params, tables, keys, idx, area=area[idx], local=local)
         idx = idx[state.event_h[idx] < until_h]
 
 
@@ -164,15 +187,11 @@ def parked_at_home(params: FleetParams, soc: float) -> FleetState:
     tape["twin_ref"] += np.float32(soc)
     place = np.full(num, DRIVING, np.uint8)
     none = np.zeros(num, bool)
-    return _at_rest(place, none, np.full(num, HOME, np.uint8), tape, np.zeros(num, np.float32))
+    return _at_rest(place, none, np.full(num, HOME, np.uint8), tape)
 
 
 def _at_rest(
-    place: IntArray,
-    plugged: BoolArray,
-    next_place: IntArray,
-    tape: dict[str, FloatArray],
-    weights_gb: FloatArray,
+    place: IntArray, plugged: BoolArray, next_place: IntArray, tape: dict[str, FloatArray]
 ) -> FleetState:
     num = len(place)
     return FleetState(
@@ -180,6 +199,8 @@ def _at_rest(
         plugged=plugged,
         event_no=np.zeros(num, np.uint32),
         next_place=next_place,
+        dark=np.zeros(num, np.bool_),
+        fault=np.full(num, FAULT_NONE, np.uint8),
         gap=np.zeros(num, np.float32),
         excess_k=np.zeros(num, np.float32),
         anchor=tape["twin_ref"].copy(),
@@ -187,7 +208,9 @@ def _at_rest(
         duty=np.zeros(num, bool),
         ready_min=np.zeros(num, np.float32),
         tail_min=np.zeros(num, np.float32),
-        weights_gb=weights_gb,
+        weights_gb=np.zeros(num, np.float32),
+        duty_h=np.zeros(num, np.float32),
+        left=np.zeros(num, np.bool_),
         resident=np.zeros(num, np.uint8),
         **tape,
     )
@@ -205,7 +228,7 @@ def _key(config: EnvConfig) -> _Key:
     )
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=LIBRARIES)
 def _library(key: _Key) -> StartLibrary:
     """Play the donors for `BURN_IN_DAYS` and take a snapshot a day for a week."""
     fleet = FleetConfig(
@@ -222,11 +245,10 @@ def _library(key: _Key) -> StartLibrary:
         play,
         state,
         params,
-        mobility.tables(fleet),
+        mobility.tables(fleet, TelemetryConfig()),
         draws.car_keys(_library_key(), draws.Stream.ARRIVAL, num),
-        clock_h_row=np.array([key.start_hour]),
-        weekday_row=np.array([0]),
-        num_cars=num,
+        area=np.zeros(num, np.intp),
+        local=LocalTime.plain(np.array([key.start_hour]), np.array([0])),
     )
     snapshots, home, work = [], np.zeros(num), np.zeros(num)
     for hour in range(DAYS * int(HOURS_PER_DAY)):

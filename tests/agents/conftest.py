@@ -19,7 +19,9 @@ PLAIN_CAR = {
     "at_home": 1, "plugged": 1, "linked": 1, "soc": 0.9, "stay_h": 10, "parked_h": 2,
     "ready_min": 1.5, "evse_kw": 7.7, "pack_kwh": 76, "fits_8b": 1, "fits_70b": 1,
     "awake_kw": 0.26, "busy_kw": 0.497, "reserve_soc": 0.3, "target_soc": 0.8,
+    "feeder_kw": 100,
 }  # fmt: skip
+SHARED = ("price", "ref_price", "refill_price", "carbon", "ambient")  # of one region
 # midnight, in the middle of the episode, a flat price, nothing to do
 PLAIN_FLEET = {
     "hour_cos": 1, "left": 0.5, "price": 0.30, "ref_price": 0.40, "refill_price": 0.30,
@@ -41,13 +43,20 @@ def build_obs(
     mask: ArrayLike = 1,
     shape: tuple[int, int] = (1, 3),
 ) -> Obs:
-    """Build an observation: fields by name, broadcast to `shape` = (num_envs, num_cars)."""
-    by_field = np.zeros((len(CAR_FIELDS), *shape), np.float32)  # field-major, as the env has it
-    for name, value in {**PLAIN_CAR, **(cars or {})}.items():
-        by_field[CAR[name]] = value
+    """Build an observation: fields by name, broadcast to `shape` = (num_envs, num_cars).
+
+    What cars of one region share with their fleet they take from it, unless they are given it.
+    """
     per_fleet = np.zeros((shape[0], len(FLEET_FIELDS)), np.float32)
     for name, value in {**PLAIN_FLEET, **(fleet or {})}.items():
         per_fleet[:, FLEET[name]] = value
+    by_field = np.zeros((len(CAR_FIELDS), *shape), np.float32)  # field-major, as the env has it
+    for name in SHARED:
+        by_field[CAR[name]] = per_fleet[:, FLEET[name], None]
+    angle = np.arctan2(per_fleet[:, FLEET["hour_sin"]], per_fleet[:, FLEET["hour_cos"]])
+    by_field[CAR["local_hour"]] = (np.round(angle * 12 / np.pi, 3) % 24)[:, None]
+    for name, value in {**PLAIN_CAR, **(cars or {})}.items():
+        by_field[CAR[name]] = value
     allowed = np.broadcast_to(np.asarray(mask, np.int8), shape).copy()
     return {"cars": by_field.transpose(1, 2, 0), "fleet": per_fleet, "mask": allowed}
 
@@ -88,4 +97,12 @@ def build_random_obs(seed: int, num_envs: int, num_cars: int) -> Obs:
         "batch_due_4h": due[1], "batch_due_12h": due[2],
         **{f"price_{h:02d}h": prices[h] for h in range(24)},
     }  # fmt: skip
+    if seed % 2:  # two regions in each fleet
+        far = flags(0.5)
+        far[:, 0] = True
+        cars |= {
+            "region": far, "price": np.where(far, 0.45, prices[0][:, None]),
+            "refill_price": np.where(far, 0.20, 0.30), "cheap_h": rng.uniform(0, 9, shape),
+            "ambient": np.where(far, 35, 10), "local_hour": np.where(far, 3, 12),
+        }  # fmt: skip
     return build_obs(cars, fleet, mask=flags(0.6), shape=shape)

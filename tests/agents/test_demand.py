@@ -51,6 +51,12 @@ def test_batch_waits_for_cheap_hours_before_its_deadline(
     assert batch_rate(make_obs(fleet=fleet), EXACT) == pytest.approx([rate], rel=1e-5)
 
 
+def test_batch_runs_where_it_is_cheap_now_although_the_mean_is_dear(make_obs: Any) -> None:
+    # a quarter of the cars stand where it is cheap; hours 2 to 11 are cheap on average
+    obs = make_obs(fleet={**DUE, **LATER_CHEAP, "batch_due_1h": 0.0, "cheap": 0.25})
+    assert batch_rate(obs, EXACT) == pytest.approx([0.1], rel=1e-5)  # .2 in 2 cheap hours of 4
+
+
 def test_haste_scales_the_batch_rate(make_obs: Any) -> None:
     hasty = DemandSettings(batch_haste=3.0)
     assert batch_rate(make_obs(fleet=DUE), hasty) == pytest.approx([0.3], rel=1e-5)

@@ -92,3 +92,16 @@ def test_room_to_queue_is_idle_time(make_obs: Any) -> None:
     power_kw = (0.26 + 0.5 * (0.497 - 0.26)) * 0.76
     want = 0.5 * EARNED - power_kw * CHEAP - PAY
     np.testing.assert_allclose(_margin(make_obs(), half), want, rtol=1e-4)
+
+
+def test_every_region_has_its_own_prices_hours_and_weather(make_obs: Any) -> None:
+    # dear here, 3 and 4 cheap hours before these cars leave: the fleet's forecast plays no part
+    cars = {
+        "region": [0, 1, 1, 1], "price": [0.30, 0.60, 0.60, 0.20], "ref_price": 0.5,
+        "refill_price": [0.30, 0.25, 0.25, 0.25], "cheap_h": [0, 2.9, 3.0, 0],
+        "ambient": [20, 20, 20, 31], "ready_min": 0,
+    }  # fmt: skip
+    obs = make_obs(cars, {"price": 9.0, "ref_price": 9.0, "ambient": 50.0}, shape=(1, 4))
+    energy = [DC_KW * (usd / 0.92 + 0.02) for usd in (0.30, 0.60, 0.25)]
+    energy.append((DC_KW + 0.269 / 0.93) * (0.20 / 0.92 + 0.02))
+    np.testing.assert_allclose(_margin(obs)[0], 0.28 - np.array(energy) - PAY, rtol=1e-4)

@@ -51,6 +51,11 @@ def test_koopman_keeps_the_night(make_obs: Any, hour: float, on: int) -> None:
     assert _act(agents.make("koopman"), make_obs(fleet=_clock(hour))) == [on] * 3
 
 
+def test_koopman_keeps_the_night_where_the_car_is(make_obs: Any) -> None:
+    cars = {"region": [0, 1, 2], "local_hour": [12.0, 23.0, 5.75]}
+    assert _act(agents.make("koopman"), make_obs(cars, _clock(12))) == [0, 1, 1]
+
+
 def test_koopman_wants_home_plug_and_link(make_obs: Any) -> None:
     cars = {"at_home": [0, 1, 1, 1], "plugged": [1, 0, 1, 1], "linked": [1, 1, 0, 1]}
     assert _act(agents.make("koopman"), make_obs(cars, shape=(1, 4))) == [0, 0, 0, 1]
@@ -68,8 +73,13 @@ def test_plugged_full_first_gates(make_obs: Any) -> None:
     assert _act(policy, make_obs(cars, shape=(1, 4))) == [1, 0, 0, 1]
     unplugged = make_obs({**cars, "plugged": [0, 1, 1, 1]}, shape=(1, 4))
     assert _act(agents.make("plugged_full_first"), unplugged) == [0, 0, 0, 1]
-    dear = make_obs(cars, {"cheap": 0}, shape=(1, 4))
+    dear = make_obs(cars, {"price": 0.6, "cheap": 0}, shape=(1, 4))
     assert _act(agents.make("plugged_full_first"), dear) == [0, 0, 0, 0]
+
+
+def test_plugged_full_first_is_off_peak_where_the_car_is(make_obs: Any) -> None:
+    cars = {"soc": 0.95, "region": [0, 1, 1], "price": [0.6, 0.2, 0.21], "refill_price": 0.2}
+    assert _act(agents.make("plugged_full_first"), make_obs(cars)) == [0, 1, 0]
 
 
 def test_plugged_full_first_rests_after_a_stop(make_obs: Any) -> None:
@@ -106,6 +116,12 @@ def test_longest_stay_takes_the_longest_up_to_the_demand(make_obs: Any) -> None:
 def test_cheapest_first_takes_the_least_power(make_obs: Any) -> None:
     policy = agents.make("cheapest_first", **EXACT)
     assert _act(policy, make_obs({"busy_kw": [0.50, 0.45, 0.40]}, TWO_CARS)) == [0, 1, 1]
+
+
+def test_cheapest_first_goes_where_energy_is_cheap(make_obs: Any) -> None:
+    policy = agents.make("cheapest_first", **EXACT)
+    far = {"region": [0, 1, 1], "price": [0.50, 0.20, -0.05], "refill_price": -0.05}
+    assert _act(policy, make_obs(far, TWO_CARS)) == [0, 1, 1]
 
 
 def test_cheapest_first_takes_nobody_at_a_loss(make_obs: Any) -> None:

@@ -51,4 +51,6 @@ TAPE = (
     "trip_h",
     "twin_ref",
     "ref_h",
+    "dark",
+    "fault",
 )

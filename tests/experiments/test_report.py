@@ -41,6 +41,7 @@ SERVING = records(
     carbon_kg=0.15,
     shortfalls=1.0,
     broken_promises=0.5,
+    dropouts=0.25,
     on_duty_h=20.0,
 )
 
@@ -62,6 +63,7 @@ def test_figures_by_hand():
     assert row["served_all"] == pytest.approx(500 / (600 / 0.5 + 400))
     assert row["shortfalls_per_1000_car_days"] == pytest.approx(100.0)
     assert row["broken_promises_per_1000_car_days"] == pytest.approx(50.0)
+    assert row["dropouts_per_1000_car_days"] == pytest.approx(25.0)
     assert row["on_duty_h_per_car_day"] == pytest.approx(2.0)
     # a day: 0.3 Mtok of 8B and 0.2 of 70B for 0.5 kWh and 150 g
     assert row["kwh_per_mtok"] == pytest.approx(0.5 / 0.5)

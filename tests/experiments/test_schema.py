@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import re
 import shutil
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -8,9 +10,10 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
 from agents import registry
-from experiments import schema
+from experiments import cards, deck, schema
 from experiments.nearest import nearest
 from fleet_env.config import EnvConfig
+from fleet_env.config_world import RegionConfig, ShocksConfig
 from fleet_env.scenarios import CARDS, scenario
 
 CONF = Path(schema.config_dir())
@@ -19,7 +22,6 @@ STUDIES = sorted(file.stem for file in (CONF / "study").glob("*.yaml"))
 
 
 def composed(verb: str, *overrides: str) -> DictConfig:
-    schema.register()
     with initialize_config_dir(schema.config_dir(), version_base="1.3"):
         return compose(verb, overrides=list(overrides))
 
@@ -28,10 +30,36 @@ def settings(verb: str, *overrides: str):
     return schema.typed(composed(verb, *overrides), schema.ROOTS[verb])
 
 
-@pytest.mark.parametrize("verb", schema.ROOTS)
+SEEN_BY_CAR = [name for name in ENVS if scenario(name).observation == "cars"]
+# what each study is for, where it is not the suburb
+CARD_OF_STUDY = {"gauntlet": "gauntlet"}
+
+
 @pytest.mark.parametrize("env", ENVS)
-def test_every_card_composes_in_every_verb(verb, env):
-    assert settings(verb, f"env={env}").env == scenario(env)
+def test_every_file_is_the_card_of_the_library(env):
+    assert schema.typed(composed("bench", f"env={env}").env, EnvConfig) == scenario(env)
+
+
+@pytest.mark.parametrize("verb", schema.ROOTS)
+def test_every_verb_takes_a_card(verb):
+    assert settings(verb, "env=world").env == scenario("world")
+
+
+def test_policies_cannot_choose_from_a_card_without_cars():
+    assert set(ENVS) - set(SEEN_BY_CAR) == {"nation"}
+    assert settings("bench", "env=nation").env.num_cars == 100_000_000
+    with pytest.raises(ValueError, match=r"env\.observation='fleet'.*env\.num_cars=1000"):
+        settings("compare", "env=nation")
+    small = deck.small(scenario("nation"), 1000)
+    assert (small.num_cars, small.observation, small.demand.load) == (1000, "cars", 0.05)
+    assert deck.small(scenario("tiny"), 1000) == scenario("tiny")
+
+
+@pytest.mark.parametrize("name", ENVS)
+def test_every_file_says_what_its_card_stands_for(name):
+    text = cards.paragraph(name)
+    assert len(text) > 100
+    assert 10 < len(cards.title(text)) < 140
 
 
 def test_every_card_of_the_library_has_its_file():
@@ -54,9 +82,42 @@ def test_every_variant_of_every_study_changes_the_card(name):
     table = settings("study", f"study={name}").study
     assert table.name == name
     assert table.variants
+    card = scenario(CARD_OF_STUDY.get(name, "suburb"))
     for variant in table.variants.values():
         assert variant.note
-        assert schema.changed(EnvConfig(), variant.overrides) != EnvConfig()
+        assert schema.changed(card, variant.overrides) != card
+
+
+# settings that only shape a feature which another one switches on
+SHAPES = {
+    "owners.expected_duty_h_per_month", "owners.quiet_from_h", "owners.quiet_to_h",
+    "feeder.kva", "feeder.usable_share", "feeder.home_peak_kw",
+    "serving.checkpoint_s", "serving.mean_stay_h",
+    "datacentre.capital_share", "datacentre.electricity_usd_per_kwh",
+}  # fmt: skip
+
+
+def test_the_studies_switch_every_feature_of_the_world():
+    tables = [settings("study", f"study={name}").study for name in ("world", "dc_cost")]
+    switched = {
+        override.partition("=")[0]
+        for table in tables
+        for variant in table.variants.values()
+        for override in variant.overrides
+    }
+    world = {"regions", "randomise", "shocks.holidays", "reward.noise_usd_per_quiet_h"}
+    for section in ("owners", "telemetry", "feeder"):
+        world |= {f"{section}.{field.name}" for field in fields(getattr(EnvConfig(), section))}
+    world |= {"serving.chat_loss", "serving.batch_loss", "serving.batch_job_min", "serving.hedge"}
+    world |= {"serving.checkpoint_s", "serving.mean_stay_h", "datacentre.dc_cost"}
+    world |= {"datacentre.price_decline_per_year", "datacentre.years_ahead"}
+    missing = world - SHAPES - switched
+    kinds = {field.name for field in fields(ShocksConfig)} - {"holidays"}
+    missing |= {kind for kind in kinds if f"shocks.{kind}.on_day" not in switched}
+    assert not missing
+    modes = [o for t in tables for v in t.variants.values() for o in v.overrides]
+    for mode in ("dc_cost=peak", "dc_cost=energy_only", "batch_loss=checkpoint"):
+        assert any(override.endswith(mode) for override in modes)
 
 
 def test_values_are_typed_and_checked():
@@ -88,9 +149,56 @@ def test_added_keys_that_do_not_exist_are_errors(override, message):
     assert message in str(caught.value)
 
 
+def test_keys_of_a_region_are_checked():
+    share = settings("compare", "env=world", "env.regions.texas.share=3").env.regions["texas"]
+    assert share == replace(scenario("world").regions["texas"], share=3.0)
+    with pytest.raises(ValueError, match=r"env\.regions\.texas\.shr: no such setting"):
+        settings("compare", "env=world", "+env.regions.texas.shr=3")
+    two = settings("compare", "+env.regions={a: {share: 1}, b: {share: 3}}").env.regions
+    assert two == {"a": RegionConfig(share=1.0), "b": RegionConfig(share=3.0)}
+
+
 def test_a_free_mapping_takes_new_keys():
     mix = ("env.fleet.accelerators.ai5=0.25", "+env.fleet.accelerators.ai4=0.75")
     assert settings("compare", *mix).env.fleet.accelerators == {"ai5": 0.25, "ai4": 0.75}
+
+
+def test_a_mapping_of_a_study_replaces_the_cards_whole():
+    got = schema.changed(scenario("gauntlet"), ["regions={a: {share: 3}}", "randomise={}"])
+    assert got.regions == {"a": RegionConfig(share=3.0)}
+    assert got.randomise == {}
+    got = schema.changed(EnvConfig(), ["fleet.accelerators={ai4: 1.0}"])
+    assert got.fleet.accelerators == {"ai4": 1.0}
+
+
+@pytest.mark.parametrize("verb", ["compare", "evaluate", "study", "cards"])
+def test_uncertain_parameters_are_an_option_with_ranges_inside_the_plausible(verb):
+    assert settings(verb).env.randomise == {}
+    drawn = settings(verb, "randomise=uncertain").env.randomise
+    page = (CONF.parent / "docs" / "parameters.md").read_text("utf-8")
+    rows = re.findall(r"\.([a-z_0-9]+)` \|[^|]*\|[^|]*\| ([\d.]+)-([\d.]+) ", page)
+    plausible = {key: (float(low), float(high)) for key, low, high in rows}
+    assert len(set(drawn) & set(plausible)) >= 8
+    for name, (low, high) in drawn.items():
+        assert low < high
+        least, most = plausible.get(name, (low, high))
+        assert least <= low
+        assert high <= most
+
+
+def test_a_card_keeps_what_it_draws_itself():
+    own = scenario("gauntlet").randomise
+    assert settings("compare", "env=gauntlet").env.randomise == own
+    both = settings("compare", "env=gauntlet", "randomise=uncertain").env.randomise
+    assert set(own) < set(both)
+
+
+def test_names_of_cards_are_checked():
+    assert deck.card_names("all") == list(CARDS)
+    assert deck.card_names("storm") == ["storm"]
+    assert deck.card_names(["tiny", "peak"]) == ["tiny", "peak"]
+    with pytest.raises(ValueError, match="cards=strom: no such card; did you mean storm"):
+        deck.card_names(["strom"])
 
 
 def test_changed_overrides_by_key_and_leaves_the_card_alone():

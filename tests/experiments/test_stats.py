@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 from scipy.stats import t, trim_mean
 
-from experiments.stats import Interval, bootstrap, iqm, paired, worst_decile
+from experiments.stats import (
+    Interval,
+    bootstrap,
+    iqm,
+    paired,
+    pairs,
+    reversals,
+    worst_decile,
+)
 
 
 def test_iqm_by_hand():
@@ -107,3 +115,48 @@ def test_pairs_need_the_same_days(rng):
 def test_worst_decile_by_hand():
     assert worst_decile(np.arange(30.0)) == pytest.approx(1.0)  # mean of 0, 1, 2
     assert worst_decile(np.array([5.0, 2.0, 9.0])) == 2.0
+
+
+def test_pairs_hold_both_directions_of_every_difference(rng):
+    day = rng.normal(0.0, 10.0, size=20)
+    money = {"a": day + 2.0, "b": day, "c": day + rng.normal(size=20)}
+    found = pairs(money, seed=3)
+    assert len(found) == 6
+    assert found["a", "b"] == paired(money["a"], money["b"], np.random.default_rng(3))
+    assert found["a", "b"].point == pytest.approx(2.0)
+    forth, back = found["a", "c"], found["c", "a"]
+    assert (back.low, back.point, back.high) == (-forth.high, -forth.point, -forth.low)
+
+
+def test_pairs_resample_whole_clusters():
+    values, clusters = np.repeat([0.5, 1.0, 6.0], 4), np.repeat([7, 8, 9], 4)
+    alone = pairs({"a": values, "b": np.zeros(12)}, 0)["a", "b"]
+    together = pairs({"a": values, "b": np.zeros(12)}, 0, clusters)["a", "b"]
+    assert together.low == 0.5 < alone.low
+
+
+def test_a_reversal_needs_both_orders_beyond_doubt():
+    def both(a: float, b: float, spread: float) -> dict[tuple[str, str], Interval]:
+        gap = a - b
+        return {
+            ("a", "b"): Interval(gap - spread, gap, gap + spread),
+            ("b", "a"): Interval(-gap - spread, -gap, -gap + spread),
+        }
+
+    there = both(3.0, 1.0, 0.5)
+    [found] = reversals(both(1.0, 2.0, 0.5), there)
+    assert (found.higher, found.lower) == ("b", "a")
+    assert found.here == Interval(0.5, 1.0, 1.5)
+    assert found.there == Interval(-2.5, -2.0, -1.5)
+    assert reversals(both(1.0, 2.0, 1.5), there) == []  # not clear here
+    assert reversals(both(1.0, 2.0, 0.5), both(3.0, 1.0, 2.5)) == []  # not clear there
+    assert reversals(both(2.0, 1.0, 0.5), there) == []  # the same order
+    assert reversals(both(1.0, 2.0, 0.5), {}) == []  # not played there
+
+
+def test_the_clearest_reversal_comes_first():
+    def order(**gaps: float) -> dict[tuple[str, str], Interval]:
+        return {("x", name): Interval(gap, gap, gap) for name, gap in gaps.items()}
+
+    found = reversals(order(a=5.0, b=2.0, c=1.0), order(a=-0.5, b=-3.0, c=-1.0))
+    assert [reversal.lower for reversal in found] == ["b", "c", "a"]

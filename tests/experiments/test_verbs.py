@@ -19,6 +19,7 @@ from experiments.runner import Days, play
 from fleet_env.config import DataCentreConfig, DemandConfig, EnvConfig
 from fleet_env.dynamics.roofline import datacentre_price
 from fleet_env.metrics import EPISODE_FIELDS, REWARD_TERMS
+from fleet_env.rewards import request_kwh
 from fleet_env.types import CLASSES
 from fleet_env.vector_env import FleetVectorEnv
 
@@ -137,7 +138,7 @@ def test_study_writes_changes_of_every_variant(fleet):
 
 
 def test_bench_measures_every_size_and_action(fleet):
-    sizes = ("sizes=[1x20,3x5]", "repeats=2", "num_steps=4", "copy_mb=1")
+    sizes = ("sizes=[1x20,3x5]", "repeats=2", "num_steps=4", "copy_mb=1", "cards=[]")
     status, out, _ = fleet("bench", "out=run", *sizes)
     assert status == 0
     assert "3x5" in out
@@ -146,6 +147,115 @@ def test_bench_measures_every_size_and_action(fleet):
     per_step = frame["num_envs"] * frame["num_cars"] / frame["step_s"]
     assert frame["car_steps_per_s"].tolist() == pytest.approx(per_step.tolist())
     assert (frame["car_steps_per_s_with_reset"] < frame["car_steps_per_s"]).all()
+
+
+def test_bench_times_cards_in_turns(fleet):
+    sizes = ("sizes=[1x5]", "card_sizes=[2x5,1x20]", "repeats=3", "num_steps=4", "copy_mb=1")
+    status, out, _ = fleet("bench", "out=run", *sizes, "cards=[suburb,level1]", "env.days=2")
+    assert status == 0
+    assert "cards in turns" in out
+    frame = pd.read_csv("run/cards.csv")
+    assert frame["card"].tolist() == ["suburb", "level1"] * 2
+    assert frame["num_cars"].tolist() == [5, 5, 20, 20]
+    for _, pair in frame.groupby("num_cars"):
+        first, second = pair.to_dict("records")
+        assert first["ratio"] == first["ratio_with_reset"] == 1.0
+        assert second["ratio"] == pytest.approx(second["step_s"] / first["step_s"])
+
+
+def test_the_bench_has_the_gauntlet_run_beside_the_suburb(fleet):
+    status, out, _ = fleet("bench", "--cfg", "job")
+    assert status == 0
+    assert "- suburb\n- gauntlet" in out
+    assert "- 64x256\n- 1x1000" in out.partition("card_sizes")[2]
+
+
+CARDS = ("num_episodes=2", "policies=[dc_only,always_on,consolidate]", "env.num_cars=20")
+
+
+def test_compare_over_cards_ranks_each_and_names_what_differs(fleet):
+    names = ("suburb", "peak", "nation")
+    status, out, err = fleet("compare", "cards=[suburb,peak,nation]", "out=run", *CARDS)
+    assert (status, err) == (0, "")
+    assert "rankings that differ from suburb" in out
+    records = pd.read_csv("run/results.csv")
+    assert set(zip(records["card"], records["policy"], strict=True)) == {
+        (card, policy) for card in names for policy in ("dc_only", "always_on", "consolidate")
+    }
+    assert (records.loc[records["policy"] == "dc_only", "return"] == 0).all()
+    money = pd.read_csv("run/money.csv")
+    assert len(money) == 9
+    assert (money.groupby("card")["minus_best"].count() == 2).all()
+    summary = json.loads(Path("run/summary.json").read_text())
+    assert summary["reference"] == "suburb"
+    assert set(summary["cards"]) == set(names)
+    assert set(summary["ranking_differs_on"]) == set(pd.read_csv("run/reversals.csv")["card"])
+    assert Path("run/cards.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_settings_of_the_command_line_hold_for_every_card(fleet):
+    fleet("compare", "cards=[level1,nation]", "out=run", "env.demand.load=0.3", *CARDS)
+    cards = json.loads(Path("run/manifest.json").read_text())["config"]["cards"]
+    assert [card["demand"]["load"] for card in cards.values()] == [0.3, 0.3]
+    assert [card["num_cars"] for card in cards.values()] == [20, 20]
+    assert cards["level1"]["fleet"]["level1_share"] == 0.5
+
+
+def test_large_cards_are_played_small_and_the_table_says_so(fleet):
+    arguments = ("num_episodes=1", "policies=[dc_only]", "max_cars=7", "reference=nation")
+    status, out, _ = fleet("compare", "cards=[nation,tiny]", "out=run", *arguments)
+    assert status == 0
+    assert "nation (7 cars)" in out
+    assert "tiny (" not in out
+    nation = json.loads(Path("run/summary.json").read_text())["cards"]["nation"]
+    assert (nation["num_cars"], nation["num_cars_played"]) == (100_000_000, 7)
+
+
+def test_a_rerun_over_cards_plays_only_what_is_missing(fleet, monkeypatch):
+    fleet("compare", "cards=[suburb,peak]", "out=run", *CARDS)
+    Path("run/records/peak/always_on.csv").unlink()
+    played = []
+    monkeypatch.setattr(
+        "experiments.matrix.play",
+        lambda c, name, *a: played.append((c.name, name)) or play(c, name, *a),
+    )
+    status, _, _ = fleet("compare", "cards=[suburb,peak]", "out=run", *CARDS)
+    assert (status, played) == (0, [("peak", "always_on")])
+
+
+def test_runs_over_cards_have_a_folder_of_their_own(fleet, tmp_path):
+    fleet("compare", "cards=[tiny]", "num_episodes=1", "policies=[dc_only]")
+    assert [folder.name for folder in (tmp_path / "runs" / "compare").iterdir()] == ["cards"]
+
+
+def test_cards_are_listed_without_playing(fleet):
+    status, out, _ = fleet("cards", "play=false", "out=run", "cards=[suburb,world]")
+    assert status == 0
+    assert "Follow the sun" in out
+    rows = json.loads(Path("run/cards.json").read_text())["cards"]
+    assert [(row["card"], row["regions"]) for row in rows] == [("suburb", 1), ("world", 4)]
+    assert Path("run/cards.md").read_text().startswith("# Scenario cards")
+    assert not Path("run/records").exists()
+
+
+def test_cards_come_with_figures_of_a_quick_run(fleet):
+    quick = ("num_episodes=2", "policies=[dc_only,always_on]", "max_cars=10")
+    status, out, _ = fleet("cards", "out=run", "cards=[suburb,paid]", *quick)
+    assert status == 0
+    assert "A glance, not a result: mean of 2 test days" in out
+    rows = pd.read_csv("run/cards.csv").set_index("card")
+    assert rows["best"].tolist() == ["dc_only", "dc_only"]
+    assert rows["num_cars_played"].tolist() == [10, 10]
+    assert rows.loc["paid", "plugged_linked"] > 1.5 * rows.loc["suburb", "plugged_linked"]
+
+
+def test_uncertain_parameters_change_the_days(fleet):
+    arguments = ("policy=always_on", "num_episodes=3", "env.num_cars=20")
+    fleet("evaluate", "out=plain", *arguments)
+    fleet("evaluate", "out=drawn", "randomise=uncertain", *arguments)
+    plain, drawn = (pd.read_csv(f"{name}/results.csv") for name in ("plain", "drawn"))
+    assert (plain["date"] == drawn["date"]).all()
+    assert (plain["reward/energy"] != drawn["reward/energy"]).all()
 
 
 def test_a_sweep_gives_every_combination_its_folder(fleet, tmp_path):
@@ -172,6 +282,13 @@ TYPOS = [
     (["evaluate", "policy=always_of"], "did you mean always_on?"),
     (["evaluate", "policy=random", "policy.options.shar=1"], "policy.options.share?"),
     (["evaluate", "policy=random", "policy.options.share=3"], "share=3: expected a number in"),
+    (["compare", "cards=[strom]"], "cards=strom: no such card; did you mean storm?"),
+    (["compare", "cards=all", "env=peak"], "env=peak: expected cards= alone"),
+    (["compare", "cards=[tiny]", "env.num_crs=3"], "did you mean env.num_cars?"),
+    (["compare", "env=nation"], "env.observation='fleet'"),
+    (["compare", "randomise=uncertan"], "did you mean uncertain?"),
+    (["cards", "cards=nowhere"], "cards=nowhere: no such card"),
+    (["bench", "cards=[gaunlet]"], "did you mean gauntlet?"),
     (["study", "ablatoin"], "study=ablatoin: no such option; did you mean ablation?"),
     (["study", "only=[no_wke]"], "did you mean no_wake?"),
     (["bench", "sizes=[3y4]"], "sizes=3y4: expected ENVSxCARS"),
@@ -233,7 +350,7 @@ def test_the_data_centre_does_the_work_of_each_step_on_the_grid_of_that_step():
 
     def keep(step, scenarios, info):
         on_time = [info[f"metric/on_time_{name}"][0] for name in CLASSES]
-        steps.append(np.dot(on_time, runner.datacentre_request_kwh(CARD)))
+        steps.append(np.dot(on_time, request_kwh(CARD)))
         carbon.append(steps[-1] * grid_kg_per_kwh[step])
 
     [row] = play(CARD, "always_on", Days("test", 4, 1, 1), 0, None, keep).to_dict("records")
@@ -245,18 +362,18 @@ def test_the_data_centre_does_the_work_of_each_step_on_the_grid_of_that_step():
 
 def test_energy_of_a_request_in_the_data_centre_follows_its_mix():
     # at the default mix it is what the card says per output token
-    got = runner.datacentre_request_kwh(CARD)
+    got = request_kwh(CARD)
     assert got.tolist() == pytest.approx([0.032e-6 * 211, 0.21e-6 * 211, 0.21e-6 * 211])
     # twice the input and the output: twice the request; more input alone: in between
     long, wide = (
         replace(CARD, demand=DemandConfig(input_tokens=2310.0, output_tokens=out))
         for out in (422.0, 211.0)
     )
-    assert runner.datacentre_request_kwh(long).tolist() == pytest.approx((2 * got).tolist())
-    (a, b), per_input = datacentre_price(CARD.datacentre)[1], runner.datacentre_request_kwh(wide)
+    assert request_kwh(long).tolist() == pytest.approx((2 * got).tolist())
+    (a, b), per_input = datacentre_price(CARD.datacentre)[1], request_kwh(wide)
     assert per_input[1] / got[1] == pytest.approx((a * 2310 + b * 211) / (a * 1155 + b * 211))
     free = replace(CARD, datacentre=DataCentreConfig(usd_per_mtok_8b=0.0, usd_per_mtok_70b=0.0))
-    assert runner.datacentre_request_kwh(free).tolist() == got.tolist()
+    assert request_kwh(free).tolist() == got.tolist()
 
 
 def test_a_random_policy_repeats_itself_and_follows_the_seed():

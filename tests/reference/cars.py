@@ -6,15 +6,17 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from fleet_env.config import EnvConfig
-from fleet_env.types import DRIVING, EVSE_NONE, HOME, LINK_NONE, OTHER, WORK
+from fleet_env.types import DRIVING, EVSE_NONE, FAULT_SILENT, HOME, LINK_NONE, WORK
 from tests.reference.constants import ACCELERATORS, EVSE, MODELS, Accelerator, Evse
-from tests.reference.roofline import resident_tiers
+from tests.reference.roofline import fitting_tiers, resident_tiers
 
 
 @dataclass(frozen=True)
 class Car:
-    """Constants of a car, the scalar face of `FleetParams`."""
+    """Constants of a car, the scalar face of `FleetParams`, and where it belongs."""
 
+    neighbourhood: int  # of its row
+    region: int
     pack_kwh: float
     chemistry: int
     chip: str  # name of the accelerator
@@ -28,6 +30,8 @@ class Car:
     charge_limit: float
     target_soc: float
     reserve_soc: float
+    enrolled: bool
+    quiet: bool
     cal_gain: float
     cyc_gain: float
 
@@ -57,6 +61,11 @@ def load_min(car: Car, config: EnvConfig) -> float:
     return resident_gb / config.serving.flash_gb_per_s / 60.0
 
 
+def flash_gb(car: Car, config: EnvConfig) -> float:
+    """Weights of all tiers that the accelerator serves."""
+    return sum(MODELS[i].weights_gb for i in fitting_tiers(car.accelerator, config))
+
+
 @dataclass
 class CarState:
     """What changes, the scalar face of `FleetState`."""
@@ -65,11 +74,14 @@ class CarState:
     plugged: bool
     event_h: float
     event_no: int
+    parked_h: float
     stated_h: float
     snooze_h: float
     trip_kwh: float
     twin_ref: float
     ref_h: float
+    dark: bool
+    fault: int
     gap: float
     excess_k: float
     anchor: float
@@ -78,6 +90,13 @@ class CarState:
     ready_min: float
     tail_min: float
     weights_gb: float
+    duty_h: float
+    left: bool
+
+    @property
+    def powered(self) -> bool:
+        """Whether it can charge: plugged in, and not at a home in the dark."""
+        return self.plugged and not (self.dark and self.place == HOME)
 
     @classmethod
     def of(cls, source: Any, index: int) -> CarState:
@@ -91,7 +110,7 @@ def twin_rate_per_h(car: Car, state: CarState, standby_w: float) -> float:
     """Slope of the twin's soc between two events [1/h]."""
     if state.place == DRIVING:
         return 0.0
-    if state.plugged:
+    if state.powered:
         return car.evse(state.place).dc_kw / car.pack_kwh
     return -standby_w / 1000.0 / car.pack_kwh
 
@@ -99,36 +118,22 @@ def twin_rate_per_h(car: Car, state: CarState, standby_w: float) -> float:
 def twin_soc(car: Car, state: CarState, t_h: float, standby_w: float) -> float:
     """Soc of the twin at a time before the next event."""
     moved = state.twin_ref + twin_rate_per_h(car, state, standby_w) * (t_h - state.ref_h)
-    if state.plugged:
+    if state.powered:
         return max(state.twin_ref, min(car.charge_limit, moved))
     return max(0.0, moved)
 
 
-def _linked(car: Car, state: CarState) -> bool:
+def linked(car: Car, state: CarState) -> bool:
     """A link at the place; weights still to be fetched come over the one at home only."""
     stranded = state.weights_gb > 0.0 and state.place != HOME
     return car.link(state.place) != LINK_NONE and not stranded
 
 
 def session_allows(car: Car, state: CarState, config: EnvConfig) -> bool:
-    """Place, link, plug and memory let this car compute until it leaves."""
+    """Place, link, plug, owner, memory and telemetry let this car compute until it leaves."""
     parked = state.place in (HOME, WORK)
-    linked = _linked(car, state)
-    powered = state.plugged or car.unplugged_ok
-    return parked and linked and powered and bool(resident_tiers(car.accelerator, config))
-
-
-def refusal(
-    config: EnvConfig, car: Car, state: CarState, t_h: float, soc: float, *, hot: bool
-) -> str | None:
-    """First reason that keeps a car off duty now, None if there is none."""
-    reasons = (
-        ("away", state.place in (DRIVING, OTHER)),
-        ("unplugged", not state.plugged and not car.unplugged_ok),
-        ("no_link", not _linked(car, state)),
-        ("memory", not resident_tiers(car.accelerator, config)),
-        ("snoozed", t_h >= state.snooze_h),
-        ("reserve", soc <= car.reserve_soc),
-        ("hot", hot),
-    )
-    return next((name for name, holds in reasons if holds), None)
+    powered = state.powered or car.unplugged_ok
+    takes_part = car.enrolled and not state.left
+    fits = bool(resident_tiers(car.accelerator, config))
+    reported = state.fault != FAULT_SILENT
+    return parked and powered and linked(car, state) and takes_part and fits and reported

@@ -53,18 +53,23 @@ def grid(wish: Wish) -> Flow:
     )
 
 
-def _burst(mode: str, wish: Wish, delivered_kwh: float) -> Flow:
-    """`delivered_kwh` at full power from the start of the step, the computer fed past the pack."""
+def burst_throughput_kwh(wish: Wish, delivered_kwh: float) -> float:
+    """What passes the pack if `delivered_kwh` come from the start of the step on."""
     outlet_kwh = wish.dc_kw * wish.awake_h
     direct_kwh = 0.0
     if outlet_kwh > 0.0:  # never more than the outlet gives: a weak one leaves a rest to the pack
         direct_kwh = min(wish.compute_kwh, outlet_kwh) * min(1.0, delivered_kwh / outlet_kwh)
+    return delivered_kwh + wish.compute_kwh - 2.0 * direct_kwh
+
+
+def _burst(mode: str, wish: Wish, delivered_kwh: float) -> Flow:
+    """`delivered_kwh` at full power from the start of the step, the computer fed past the pack."""
     return Flow(
         mode,
         stored_kwh=delivered_kwh - wish.compute_kwh,
         metered_kwh=delivered_kwh / wish.eta,
         twin_metered_kwh=wish.need_kwh / wish.eta,
-        throughput_kwh=delivered_kwh + wish.compute_kwh - 2.0 * direct_kwh,
+        throughput_kwh=burst_throughput_kwh(wish, delivered_kwh),
     )
 
 

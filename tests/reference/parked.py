@@ -1,4 +1,4 @@
-"""Energy, heat and wear of a car that stands (sections 2.5 to 2.8)."""
+"""Energy, heat and wear of a car that stands (sections 2.5 to 2.8), and in what order."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ def compute_energy(config: EnvConfig, car: Car, shift: Shift, out: Outcome) -> N
     if shift.awake_min == 0.0:
         return
     assert out.service is not None
-    util = out.service.util[car.chip] * shift.derate  # a chip slowed by heat takes less power
+    util = out.service.util.get((car.region, car.chip), 0.0)
+    util *= shift.derate  # a chip slowed by heat takes less power
     serve_kw = physics.bus_kw(car.accelerator, util, shift.air_c, config.serving, config.thermal)
     idle_kw = physics.bus_kw(car.accelerator, 0.0, shift.air_c, config.serving, config.thermal)
     idle_h, serve_h = (shift.awake_min - shift.serve_min) / 60.0, shift.serve_min / 60.0
@@ -26,11 +27,16 @@ def compute_energy(config: EnvConfig, car: Car, shift: Shift, out: Outcome) -> N
     shift.compute_wall_kwh = physics.wall_kw(idle_kw) * idle_h + physics.wall_kw(serve_kw) * serve_h
 
 
-def energy_flow(
+def plan_energy(
     config: EnvConfig, car: Car, state: CarState, shift: Shift, weather: Weather, t_h: float
-) -> energy.Flow:
-    """Run the energy manager for one car."""
-    plug = car.evse(state.place) if state.plugged else EVSE[EVSE_NONE]
+) -> None:
+    """Run the energy manager for one car, before its transformer has a say."""
+    warm = state.excess_k > EXCESS_FORGOTTEN_K
+    working = shift.duty or state.duty  # on duty, or in the tail, be it of no length
+    active = working or shift.awake_min > 0.0 or (state.powered and state.gap != 0.0) or warm
+    if state.place == DRIVING or not active:
+        return
+    plug = car.evse(state.place) if state.powered else EVSE[EVSE_NONE]
     twin0 = twin_soc(car, state, t_h, config.fleet.standby_w)
     twin1 = twin_soc(car, state, t_h + shift.plug_h, config.fleet.standby_w)
     wish = energy.Wish(
@@ -39,7 +45,7 @@ def energy_flow(
         eta=plug.eta,
         plug_h=shift.plug_h,
         awake_h=shift.awake_min / 60.0,
-        need_kwh=(twin1 - twin0) * car.pack_kwh if state.plugged else 0.0,
+        need_kwh=(twin1 - twin0) * car.pack_kwh if state.powered else 0.0,
         owed_kwh=state.gap * car.pack_kwh,
         compute_kwh=shift.compute_kwh,
         compute_wall_kwh=shift.compute_wall_kwh,
@@ -54,7 +60,8 @@ def energy_flow(
         cheap_left_h=cheap_left_h(weather, state.stated_h, t_h, config.dt_h),
         above_reserve=soc_after_compute > car.reserve_soc,
     )
-    return {"grid": energy.grid, "pack": energy.pack, "fill": energy.fill}[mode](wish)
+    shift.wish = wish
+    shift.flow = {"grid": energy.grid, "pack": energy.pack, "fill": energy.fill}[mode](wish)
 
 
 def cheap_left_h(weather: Weather, stated_h: float, t_h: float, dt_h: float) -> float:
@@ -77,17 +84,12 @@ def settle(
     out: Outcome,
 ) -> None:
     """Move meter, gap, pack temperature and fade of one parked car to the end of its step."""
-    warm = state.excess_k > EXCESS_FORGOTTEN_K
-    working = shift.duty or state.duty  # on duty, or in the tail, be it of no length
-    active = working or shift.awake_min > 0.0 or (state.plugged and state.gap != 0.0) or warm
-    if state.place == DRIVING or not active:
+    flow = shift.flow
+    if flow is None or shift.wish is None:
         return
-    standby_w = config.fleet.standby_w
-    flow = energy_flow(config, car, state, shift, weather, t_h)
-    shift.flow = flow
-    twin0 = twin_soc(car, state, t_h, standby_w)
-    twin1 = twin_soc(car, state, t_h + shift.plug_h, standby_w)
-    need_kwh = (twin1 - twin0) * car.pack_kwh if state.plugged else 0.0
+    twin0 = twin_soc(car, state, t_h, config.fleet.standby_w)
+    twin1 = twin_soc(car, state, t_h + shift.plug_h, config.fleet.standby_w)
+    need_kwh = shift.wish.need_kwh
     soc0 = twin0 - state.gap
     gap_growth = (need_kwh - flow.stored_kwh) / car.pack_kwh
     state.gap += gap_growth

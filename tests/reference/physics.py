@@ -47,7 +47,7 @@ def bus_kw(
     chip: Accelerator, util: float, air_c: float, serving: ServingConfig, thermal: ThermalConfig
 ) -> float:
     """Power of an awake car at its high-voltage bus [kW]; `air_c` is its inlet temperature."""
-    chip_w = chip.idle_w + util * (chip.busy_w - chip.idle_w)
+    chip_w = serving.chip_w_factor * (chip.idle_w + util * (chip.busy_w - chip.idle_w))
     cool_w = cooling_w(chip_w, serving.overhead_w, air_c) if thermal.cooling else 0.0
     return (chip_w + serving.overhead_w + cool_w) / serving.eta_dcdc / 1000.0
 

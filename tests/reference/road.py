@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from fleet_env.config import EnvConfig
 from fleet_env.types import DRIVING
 from tests.reference.cars import Car, CarState, twin_soc
 from tests.reference.constants import PUBLIC_BELOW_SOC, PUBLIC_ETA, PUBLIC_TO_SOC
+from tests.reference.owners import break_promise
 from tests.reference.parked import book_energy
 from tests.reference.step import Outcome, Shift, Weather
 
-# the part of the state that mobility writes: the same under every policy
+# the part of the state that is drawn: the same under every policy
 TAPE = (
-    *("place", "plugged", "event_h", "event_no", "stated_h", "snooze_h"),
-    *("trip_kwh", "twin_ref", "ref_h"),
+    *("place", "plugged", "event_h", "event_no", "parked_h", "stated_h", "snooze_h"),
+    *("trip_kwh", "fault"),
 )
 
 
@@ -24,6 +27,7 @@ def leave_and_arrive(
     weather: Weather,
     t_h: float,
     tape: list[CarState],
+    owner_u: Callable[[int], float],
     out: Outcome,
 ) -> None:
     """Departures and arrivals inside the step, in time order."""
@@ -31,13 +35,20 @@ def leave_and_arrive(
     for after in tape:
         if state.place != DRIVING and state.event_h < t_h + config.dt_h:
             twin = twin_soc(car, state, state.event_h, config.fleet.standby_w)
-            _owner(config, car, state, twin, shift, out)
+            _owner(config, car, state, twin, shift, owner_u, out)
             shift.twin_after_trip = _depart(config, car, state, twin, weather, out)
+            state.twin_ref, state.ref_h = shift.twin_after_trip, state.event_h
         _take_over(state, after)
 
 
 def _owner(
-    config: EnvConfig, car: Car, state: CarState, twin: float, shift: Shift, out: Outcome
+    config: EnvConfig,
+    car: Car,
+    state: CarState,
+    twin: float,
+    shift: Shift,
+    owner_u: Callable[[int], float],
+    out: Outcome,
 ) -> None:
     reward = config.reward
     out.count("departures", float(shift.duty and shift.twin_after_trip is None))
@@ -48,7 +59,8 @@ def _owner(
     out.pay("owner", -(reward.shortfall_usd + reward.shortfall_usd_per_kwh * kwh))
     out.count("shortfalls")
     out.count("shortfall_kwh", kwh)
-    out.count("broken_promises", float(state.event_h >= state.stated_h))
+    if state.event_h >= state.stated_h:
+        break_promise(config, car, state, owner_u(state.event_no), out)
 
 
 def after_trip(soc: float, trip_soc: float, pack_kwh: float) -> tuple[float, float]:
@@ -78,9 +90,10 @@ def _depart(
 
 
 def _take_over(state: CarState, after: CarState) -> None:
-    """Follow the tape; an arrival restarts the depth of the cycle in hand."""
+    """Follow the tape; an arrival restarts the twin's slope and the depth of the cycle in hand."""
     arrived = after.event_no != state.event_no
     for name in TAPE:
         setattr(state, name, getattr(after, name))
     if arrived:
+        state.ref_h = after.parked_h
         state.anchor, state.falling = state.twin_ref - state.gap, False

@@ -33,11 +33,20 @@ def memory_gb(model: Model, demand: DemandConfig, batch: float) -> float:
     return model.weights_gb + batch * model.kv_bytes_per_token * tokens / 1e9
 
 
+def fitting_tiers(chip: Accelerator, config: EnvConfig) -> tuple[int, ...]:
+    """Tiers that fit into a car one by one."""
+    needs_gb = _needs_gb(config)
+    return tuple(tier for tier, gb in enumerate(needs_gb) if gb <= chip.memory_gb)
+
+
 def resident_tiers(chip: Accelerator, config: EnvConfig) -> tuple[int, ...]:
     """Tiers a car holds while awake: both if they fit together, else the one that fits."""
-    needs_gb = [memory_gb(m, config.demand, config.serving.batch_slots) for m in MODELS]
-    if sum(needs_gb) <= chip.memory_gb:
+    if sum(_needs_gb(config)) <= chip.memory_gb:
         return tuple(range(len(MODELS)))
-    fitting = tuple(tier for tier, gb in enumerate(needs_gb) if gb <= chip.memory_gb)
+    fitting = fitting_tiers(chip, config)
     assert len(fitting) < 2, "no accelerator of the table has to choose"
     return fitting
+
+
+def _needs_gb(config: EnvConfig) -> list[float]:
+    return [memory_gb(m, config.demand, config.serving.batch_slots) for m in MODELS]

@@ -1,85 +1,28 @@
-"""Random small fleets and actions, and the reference's view of a simulation's row 0."""
+"""The reference's view of row 0 of a simulation, and what is drawn for it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import fields
-from datetime import UTC, datetime, timedelta
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from fleet_env import draws, service
-from fleet_env.config import (
-    DemandConfig,
-    EnergyConfig,
-    EnvConfig,
-    FleetConfig,
-    ServingConfig,
-    ThermalConfig,
-)
+from fleet_env.config import EnvConfig
 from fleet_env.dynamics import mobility
-from fleet_env.generators.clock import YEAR_OF_SPLIT, load_zone, make_clock, scenario_days
-from fleet_env.generators.grid import draw_grid
+from fleet_env.generators.homes import draw_levels
+from fleet_env.generators.shocks import KINDS
 from fleet_env.types import DRIVING
 from fleet_env.vector_env import FleetVectorEnv
-from tests.reference import queueing
+from tests.reference import areas, queueing
 from tests.reference.cars import Car, CarState
+from tests.reference.given import CarGiven, Given, Next
+from tests.reference.prices import local_clock
+from tests.reference.shocks import Event, outage_of, released
 from tests.reference.step import Weather
-
-CHIPS = (
-    {"ai5": 1.0},
-    {"ai4": 1.0},
-    {"claim": 1.0},
-    {"ai4": 0.5, "ai5": 0.5},
-    {"ai5": 0.5, "claim": 0.5},
-    {"hw3": 0.3, "ai4": 0.3, "ai5": 0.4},
-)
-
-
-def draw_config(number: int) -> EnvConfig:
-    """Draw a small fleet in which rare things are common."""
-    rng = np.random.default_rng([20251031, number])
-    return EnvConfig(
-        num_cars=int(rng.integers(1, 7)),
-        days=2 if number % 10 == 4 else 1,
-        step_min=int(rng.choice([15, 15, 15, 5, 30, 60])),
-        fleet=FleetConfig(
-            accelerators=CHIPS[rng.integers(len(CHIPS))],
-            paid_habits=bool(rng.random() < 0.7),
-            home_charger_share=1.0 if rng.random() < 0.7 else 0.5,
-            level1_share=float(rng.choice([0.0, 0.25, 1.0])),
-            work_charger_share=float(rng.choice([0.15, 1.0])),
-            home_link_share=float(rng.choice([0.65, 1.0])),
-            work_link_share=float(rng.choice([0.3, 1.0])),
-            closed_garage_share=float(rng.choice([0.0, 0.4, 1.0])),
-            unplugged_share=float(rng.choice([0.0, 0.5, 1.0])),
-            cellular_share=float(rng.choice([0.0, 1.0])),
-            weights_missing_share=float(rng.choice([0.02, 0.5])),
-            override_per_month=float(rng.choice([0.5, 100.0])),
-            reserve_soc=float(rng.choice([0.1, 0.3, 0.5])),
-        ),
-        serving=ServingConfig(
-            tail_min=float(rng.choice([0.0, 5.0, 12.0])), lose_work=bool(rng.random() < 0.8)
-        ),
-        demand=DemandConfig(
-            load=float(rng.choice([0.1, 0.5, 2.0, 10.0])),
-            rate_noise_cv=float(rng.choice([0.0, 0.3])),
-        ),
-        energy=EnergyConfig(
-            source=str(rng.choice(["grid", "managed", "managed", "pack"])),
-            tariff=str(rng.choice(["california_ev_tou", "flat", "day_ahead"])),
-            region=str(rng.choice(["US-CAL-CISO", "US-TEX-ERCO", "DE-LU"])),
-            margin_h=float(rng.choice([0.0, 3.0])),
-        ),
-        thermal=ThermalConfig(
-            garage_w_per_k=float(rng.choice([40.0, 80.0, 15.0])),
-            cooling=bool(rng.random() < 0.9),
-        ),
-    )
 
 
 def draw_actions(config: EnvConfig, number: int) -> Iterator[NDArray[np.int8]]:
@@ -113,8 +56,8 @@ class Recorder:
 
     def demand(self) -> queueing.Demand:
         """Return the arrivals of row 0."""
-        chat_8b, chat_70b = self.chat[0].tolist()
-        return queueing.Demand((tuple(chat_8b), tuple(chat_70b)), tuple(self.batch[0].tolist()))
+        people = tuple(tuple(map(tuple, region)) for region in self.chat[0].tolist())
+        return queueing.Demand(people, tuple(self.batch[0].tolist()))
 
     def tape(self, env: FleetVectorEnv, before: list[CarState]) -> list[list[CarState]]:
         """Return the stays of every car after its first, and the cars as they are now."""
@@ -126,15 +69,84 @@ class Recorder:
         return tape
 
 
+class Fate:
+    """What the draws of row 0 bring to its cars, worked out from shocks and uniforms."""
+
+    def __init__(self, env: FleetVectorEnv, cars: list[Car]) -> None:
+        self.env, self.cars, config = env, cars, env.config
+        self.events = read_events(env)
+        key = draws.scenario_key(env.sim.split, env.sim.scenario_index[:1])
+        self.start_keys = draws.car_keys(key, draws.Stream.START_SECOND, config.num_cars)
+        self.owner_keys = draws.car_keys(key, draws.Stream.OWNER, config.num_cars)
+        self.home_level = draw_levels(key, areas.num_neighbourhoods(config)).tolist()
+
+    def owner_u(self, car: int, stay: int) -> float:
+        """Uniform that decides whether an owner who is let down leaves."""
+        return float(draws.uniform(self.owner_keys[car : car + 1], np.array(stay), 1)[0, 0])
+
+    def given(self, step: int, weather: tuple[Weather, ...], recalled: list[bool]) -> Given:
+        """Everything but the requests of a step."""
+        config, events = self.env.config, self.events
+        t_h, dt_h = step * config.dt_h, config.dt_h
+        start_u = draws.uniform(self.start_keys, np.array(step), 1)[0].tolist()
+        return Given(
+            weather=weather,
+            demand=queueing.Demand((), ()),
+            cars=tuple(
+                CarGiven(outage_of(events, car, t_h, dt_h), u, again)
+                for car, u, again in zip(self.cars, start_u, recalled, strict=True)
+            ),
+            next=tuple(
+                Next(
+                    dark=outage_of(events, car, t_h + dt_h, dt_h).dark,
+                    release=released(events, car.region, t_h + dt_h, dt_h),
+                )
+                for car in self.cars
+            ),
+            home_kw=tuple(self._home_kw(n, step) for n in range(len(self.home_level))),
+            owner_u=self.owner_u,
+            charge_h=self.env.sim.ledger.capacity.charge_h,
+        )
+
+    def _home_kw(self, number: int, step: int) -> float:
+        """Load of the homes of a neighbourhood; the shape follows the clock of their region."""
+        config = self.env.config
+        if not config.feeder.limit:
+            return 0.0
+        region = areas.region_of(config, number * config.feeder.homes)
+        shape = float(self.env.sim.exo.home_load[region, step])
+        peak_kw = config.feeder.homes * config.feeder.home_peak_kw
+        return peak_kw * shape * float(self.home_level[number])
+
+
+def read_events(env: FleetVectorEnv) -> list[Event]:
+    """Shocks of row 0, with the neighbourhoods of the row that they hit."""
+    shocks, config, events = env.sim.exo.shocks, env.config, []
+    regions = len(areas.region_shares(config))
+    for i in range(len(shocks.kind)):
+        row, region = divmod(int(shocks.area[i]), regions)
+        if row == 0:
+            everybody = np.arange(areas.num_neighbourhoods(config))
+            hit = frozenset(everybody[shocks.hit(i, everybody)].tolist())
+            hours = float(shocks.start_h[i]), float(shocks.end_h[i])
+            severity = float(shocks.severity[i])
+            events.append(Event(KINDS[shocks.kind[i]], region, *hours, hit, severity))
+    return events
+
+
 def read_cars(env: FleetVectorEnv) -> list[Car]:
     """Constants of the cars of row 0."""
-    params, names = env.sim.world.params, list(env.config.fleet.accelerators)
-    cars = []
-    for i in range(env.config.num_cars):
+    params, config = env.sim.world.params, env.config
+    names, cars = list(config.fleet.accelerators), []
+    for i in range(config.num_cars):
         values: dict[str, Any] = {
-            f.name: getattr(params, f.name)[i].item() for f in fields(Car) if f.name != "chip"
+            f.name: getattr(params, f.name)[i].item()
+            for f in fields(Car)
+            if f.name not in ("chip", "neighbourhood", "region")
         }
-        cars.append(Car(chip=names[int(params.accelerator[i])], **values))
+        values["chip"] = names[int(params.accelerator[i])]
+        values["neighbourhood"] = areas.neighbourhood_of(config, i)
+        cars.append(Car(region=areas.region_of(config, i), **values))
     return cars
 
 
@@ -143,52 +155,26 @@ def read_states(env: FleetVectorEnv) -> list[CarState]:
     return [CarState.of(env.sim.world.state, i) for i in range(env.config.num_cars)]
 
 
-def read_weather(env: FleetVectorEnv) -> Weather:
-    """What the outside does in the coming step."""
+def read_weather(env: FleetVectorEnv) -> tuple[Weather, ...]:
+    """What the outside does to each region of row 0 in the coming step."""
+    return tuple(_weather(env, r) for r in range(len(areas.region_shares(env.config))))
+
+
+def _weather(env: FleetVectorEnv, region: int) -> Weather:
     exo, step = env.sim.exo, env.sim.step_index
     view = exo.price_view(step)
-    later = view.cheap[0, step + 1 - view.first :]
-    carbon = exo.carbon_g_per_kwh[0].astype(float) / 1000.0
+    later = view.cheap[region, step + 1 - view.first :]
+    carbon = exo.carbon_g_per_kwh[region].astype(float) / 1000.0
+    clock = local_clock(env, region, step)
     return Weather(
-        usd_per_kwh=float(exo.price_usd_per_kwh[0, step]),
-        ref_usd_per_kwh=float(exo.ref_price_usd_per_kwh[0, step]),
-        threshold_usd_per_kwh=float(exo.threshold_usd_per_kwh[0, step]),
-        cheap_now=bool(exo.cheap[0, step]),
+        usd_per_kwh=float(exo.price_usd_per_kwh[region, step]),
+        ref_usd_per_kwh=float(exo.ref_price_usd_per_kwh[region, step]),
+        threshold_usd_per_kwh=float(exo.threshold_usd_per_kwh[region, step]),
+        cheap_now=bool(exo.cheap[region, step]),
         cheap_later=tuple(later.tolist()),
         carbon_kg_per_kwh=float(carbon[step]),
         ref_carbon_kg_per_kwh=float(carbon[: round(24 / env.config.dt_h)].mean()),
-        ambient_c=float(exo.ambient_c[0, step]),
-        pack_c=float(env.sim._pack_c[0]),
+        ambient_c=float(exo.ambient_c[region, step]),
+        pack_c=float(env.sim._pack_c[region]),
+        local_h=clock.hour + clock.minute / 60.0,
     )
-
-
-def known_prices(env: FleetVectorEnv, step: int) -> list[float]:
-    """Prices of row 0 from a step on, as it knows them: hour by hour, by the calendar."""
-    exo, config = env.sim.exo, env.config
-    price = exo.price_usd_per_kwh[0].astype(float).tolist()
-    if config.energy.tariff != "day_ahead":
-        return price[step:]
-    zone = ZoneInfo(config.time_zone)
-    start = datetime.fromtimestamp(int(exo.utc_start_min[0]) * 60, UTC)
-    local = [
-        (start + timedelta(minutes=k * config.step_min)).astimezone(zone) for k in range(len(price))
-    ]
-    last = local[step].date() + timedelta(days=local[step].hour >= 13)
-    day = round(24 / config.dt_h)
-    known = []
-    for k in range(step, len(price)):
-        at = k
-        while at >= 0 and local[at].date() > last:
-            at -= day
-        known.append(price[at] if at >= 0 else _before(env, at))
-    return known
-
-
-def _before(env: FleetVectorEnv, at: int) -> float:
-    """Price of a step before the episode, drawn with a clock that starts so much earlier."""
-    config, sim = env.config, env.sim
-    zone = load_zone(config.time_zone, YEAR_OF_SPLIT[sim.split])
-    key = draws.scenario_key(sim.split, sim.scenario_index[:1])
-    day = scenario_days(sim.split, key, config.days)
-    clock = make_clock(zone, day, config.start_hour, config.step_min, 1, -at)
-    return float(draw_grid(config.energy, clock, key)[0][0, 0])

@@ -11,7 +11,7 @@ from tests.reference import energy, queueing
 
 @dataclass(frozen=True)
 class Weather:
-    """What the outside does to one row in one step: given, not computed."""
+    """What the outside does to one area in one step: given, not computed."""
 
     usd_per_kwh: float
     ref_usd_per_kwh: float
@@ -22,6 +22,7 @@ class Weather:
     ref_carbon_kg_per_kwh: float
     ambient_c: float
     pack_c: float  # of the twins
+    local_h: float  # clock of the area at the start of the step
 
     def tariff(self, manager: EnergyConfig) -> energy.Tariff:
         """What the energy manager knows."""
@@ -40,22 +41,28 @@ class Shift:
 
     duty: bool = False
     stays: bool = False  # on duty to the end of the step
-    allowed: bool = False  # the mask
+    allowed: bool = False  # by the truth
     on_min: float = 0.0  # on duty
     serve_from: float = 0.0
     serve_min: float = 0.0
-    awake_min: float = 0.0
+    awake_min: float = 0.0  # the first part of the step (but for a car that wakes later)
     plug_h: float = 0.0
     air_c: float = 0.0  # at the inlet
     derate: float = 1.0
-    cut: bool = False  # was serving until a departure or a call-back
-    stopped: bool = False  # taken off duty by the agent while it could serve
+    cut: bool = False  # was serving until a departure, a call-back or a link that failed
+    stopped: bool = False  # taken off duty by the agent, or given new weights, while it served
     cold_start: bool = False
     downloaded_gb: float = 0.0
     compute_kwh: float = 0.0
     compute_wall_kwh: float = 0.0
+    wish: energy.Wish | None = None
     flow: energy.Flow | None = None
     twin_after_trip: float | None = None  # soc with which the twin set out, less the trip
+
+    @property
+    def serve_until(self) -> float:
+        """Minute of the step at which it serves no more."""
+        return self.serve_from + self.serve_min
 
 
 @dataclass

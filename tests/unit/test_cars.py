@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from fleet_env import draws
-from fleet_env.config import EnvConfig, FleetConfig
+from fleet_env.config import EnvConfig, FleetConfig, RewardConfig
+from fleet_env.config_world import OwnersConfig
 from fleet_env.dynamics import ageing
 from fleet_env.generators import cars
 from fleet_env.types import (
@@ -26,8 +29,10 @@ NUM = 20_000
 SIGMAS = 4.0
 
 
-def draw(fleet: FleetConfig | None = None, names: tuple[str, ...] = ("ai5",)) -> FleetParams:
-    config = EnvConfig(num_cars=NUM, fleet=fleet or FleetConfig())
+def draw(
+    fleet: FleetConfig | None = None, names: tuple[str, ...] = ("ai5",), **sections: Any
+) -> FleetParams:
+    config = EnvConfig(num_cars=NUM, fleet=fleet or FleetConfig(), **sections)
     return cars.draw_params(config, draws.scenario_key("test", np.array([3])), list(names))
 
 
@@ -128,3 +133,55 @@ def test_a_car_does_not_depend_on_its_row_or_fleet_size() -> None:
     for name in FleetParams.__dataclass_fields__:
         row = getattr(many, name).reshape(7, 3000)[4, :10]
         np.testing.assert_array_equal(row, getattr(one, name), err_msg=name)
+
+
+def draw_owners(pay_usd_per_month: float = 3.0, **owners: Any) -> FleetParams:
+    return draw(
+        owners=OwnersConfig(expected_duty_h_per_month=100.0, **owners),
+        reward=RewardConfig(pay_usd_per_on_duty_h=pay_usd_per_month / 100.0),
+    )
+
+
+def test_by_default_all_take_part_at_any_hour_and_nobody_is_asked(
+    params: FleetParams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert params.enrolled.all()
+    assert not params.quiet.any()
+    asked, uniform = [], draws.uniform
+
+    def spy(keys: Any, count: Any, num: int) -> Any:
+        asked.append(int(count[0]))
+        return uniform(keys, count, num)
+
+    monkeypatch.setattr(draws, "uniform", spy)
+    draw()
+    assert set(asked) == {0}
+    draw_owners(quiet_share=0.1)
+    assert set(asked) == {0, cars.CONSENT_EVENT}
+
+
+@pytest.mark.parametrize(("usd", "share"), [(0.0, 0.02), (10.0, 0.25), (30.0, 0.45), (100.0, 0.65)])
+def test_pay_attracts_its_share_of_owners(usd: float, share: float) -> None:
+    drawn = draw_owners(usd, opt_in="by_pay")
+    assert_share(drawn.enrolled, share)
+    assert not drawn.quiet.any()
+
+
+def test_who_takes_part_for_less_takes_part_for_more() -> None:
+    little, much = (draw_owners(usd, opt_in="by_pay").enrolled for usd in (5.0, 20.0))
+    assert np.all(much >= little)
+    assert much.sum() > little.sum()
+
+
+def test_quiet_owners_come_in_their_share_whether_or_not_they_take_part() -> None:
+    drawn = draw_owners(10.0, opt_in="by_pay", quiet_share=0.3)
+    assert_share(drawn.quiet, 0.3)
+    assert_share(drawn.quiet & drawn.enrolled, 0.3 * 0.25)
+    assert draw_owners(quiet_share=0.3).enrolled.all()
+    assert draw_owners(quiet_share=1.0).quiet.all()
+
+
+def test_asking_owners_changes_nothing_else_about_the_cars(params: FleetParams) -> None:
+    asked = draw_owners(10.0, opt_in="by_pay", quiet_share=0.3)
+    for name in set(FleetParams.__dataclass_fields__) - {"enrolled", "quiet"}:
+        np.testing.assert_array_equal(getattr(asked, name), getattr(params, name), err_msg=name)

@@ -20,9 +20,9 @@ from fleet_env.generators.arrivals import (
 )
 from fleet_env.generators.clock import MIN_PER_DAY
 from fleet_env.generators.demand import DemandTrace, make_trace, mean_other_days
-from fleet_env.generators.demand_sources import load_demand
+from fleet_env.generators.demand_sources import load_demand, load_traces
 from fleet_env.generators.exogenous import draw_exogenous
-from fleet_env.types import BATCH_70B, CHAT_8B, CHAT_70B, FloatArray
+from fleet_env.types import BATCH_70B, CHAT_8B, CHAT_70B, FloatArray, IntArray
 
 ZONE = "America/Los_Angeles"
 SOURCES = ("servegen", "azure2024", "synthetic")
@@ -41,6 +41,15 @@ def counting_trace(days: int = 4, split_day: int = 2) -> DemandTrace:
         non_working=np.arange(days) % 2 == 1,
         split_day=split_day,
     )
+
+
+def start_at_noon(
+    trace: DemandTrace, split: str, weekday: IntArray, u: FloatArray, days: int
+) -> IntArray:
+    """Minutes of the trace of episodes that start at noon of some weekdays."""
+    non_working = (weekday[:, None] + np.arange(days + 1)) % 7 >= 5
+    noon = np.full(len(weekday), NOON)
+    return trace.start_minute(split, non_working, u, noon, days * MIN_PER_DAY)
 
 
 @pytest.mark.parametrize("source", SOURCES)
@@ -79,12 +88,11 @@ def test_test_days_never_touch_the_training_part(source: str, days: int) -> None
     trace = load_demand(source, ZONE)
     weekday = np.arange(70) % 7
     u = np.linspace(0, 1, 70, endpoint=False).astype(np.float32)
-    minutes = days * MIN_PER_DAY
     split = trace.split_day * MIN_PER_DAY
     for name in ("train", "validation", "test"):
-        start = trace.start_minute(name, weekday, u, 12.0, minutes)
+        start = start_at_noon(trace, name, weekday, u, days)
         assert (start % MIN_PER_DAY == NOON).all()
-        replayed = trace._minutes(start, np.arange(minutes))
+        replayed = trace._minutes(start, np.arange(days * MIN_PER_DAY))
         assert (replayed >= split).all() if name == "test" else (replayed < split).all()
         types = trace.non_working[start // MIN_PER_DAY]
         np.testing.assert_array_equal(types, weekday >= 5)
@@ -98,17 +106,30 @@ def test_a_day_of_servegen_is_contiguous_and_of_the_right_types_to_its_end() -> 
         ("train", {(0, 0): {0, 1}, (0, 1): {2}, (1, 1): {3, 4}, (1, 0): {5}}),
         ("test", {(0, 0): {7, 8, 9}, (0, 1): {10}, (1, 1): {11}, (1, 0): {12}}),
     ):
-        start = trace.start_minute(split, weekday, u, 12.0, MIN_PER_DAY)
+        start = start_at_noon(trace, split, weekday, u, 1)
         for day in range(7):
             kind = (int(day >= 5), int((day + 1) % 7 >= 5))
             assert set(start[weekday == day] // MIN_PER_DAY) == allowed[kind]
 
 
+def test_days_off_are_replayed_as_such_whatever_day_they_fall_on() -> None:
+    """Training days of servegen: 0 1 2 work, 3 4 5 off, 6 work; rows may start at any minute."""
+    trace = load_demand("servegen", ZONE)
+    kinds = np.array([[0, 0], [0, 1], [1, 1], [1, 0]], bool)
+    want = [{0, 1}, {2}, {3, 4}, {5}]
+    kind, start_min = np.repeat(np.arange(4), 30), np.tile([1, 720, 1439], 40)
+    u = np.tile(np.repeat(np.linspace(0, 1, 10, endpoint=False), 3), 4).astype(np.float32)
+    start = trace.start_minute("train", kinds[kind], u, start_min, MIN_PER_DAY)
+    np.testing.assert_array_equal(start % MIN_PER_DAY, start_min)
+    for number, days in enumerate(want):
+        for minute in (1, 720, 1439):
+            rows = (kind == number) & (start_min == minute)
+            assert set(start[rows] // MIN_PER_DAY) == days
+
+
 def test_a_week_wraps_inside_its_part() -> None:
     trace = load_demand("servegen", ZONE)
-    start = trace.start_minute(
-        "test", np.array([2]), np.zeros(1, np.float32), 12.0, 7 * MIN_PER_DAY
-    )
+    start = start_at_noon(trace, "test", np.array([2]), np.zeros(1, np.float32), 7)
     minutes = trace._minutes(start, np.arange(7 * MIN_PER_DAY))[0]
     assert minutes[0] == 8 * MIN_PER_DAY + NOON  # Wednesday
     jump = np.flatnonzero(np.diff(minutes) != 1)
@@ -224,7 +245,7 @@ def test_forecast_of_servegen_knows_the_day_before_but_not_the_day_itself() -> N
 @pytest.mark.parametrize("step_min", [15, 60])
 def test_day_ahead_forecast_is_the_forecast_of_every_step_near_enough(step_min: int) -> None:
     trace = load_demand("servegen", ZONE)
-    start = trace.start_minute("test", np.arange(7), np.zeros(7, np.float32), 12.0, 7 * MIN_PER_DAY)
+    start = start_at_noon(trace, "test", np.arange(7), np.zeros(7, np.float32), 7)
     per_day = MIN_PER_DAY // step_min
     whole = trace.forecast_day_ahead(start, 8 * per_day, step_min)
     for step in (0, 7, per_day, 5 * per_day + 3):
@@ -300,14 +321,14 @@ def test_arrivals_depend_on_row_and_minute_alone() -> None:
 def test_requests_of_a_step_are_level_times_rate_times_noise() -> None:
     """Mean over 4,000 days of one step, against the rates that were replayed."""
     config = EnvConfig()
-    trace = load_demand("servegen", ZONE)
-    exo = draw_exogenous(config, "train", draws.scenario_key("train", np.arange(4000)), trace)
+    traces = load_traces(config)
+    exo = draw_exogenous(config, "train", draws.scenario_key("train", np.arange(4000)), traces)
     level = np.array([50.0, 0.5, 5.0])
-    got = exo.requests(level, 10, 2)
+    got = exo.requests(level[:, None], 10, 2)
     assert (got.shape, got.dtype) == ((3, 4000, 30), np.float32)
     want = exo.demand_rates(10, 2).mean(axis=(1, 2), dtype=float) * level
     np.testing.assert_allclose(got.mean(axis=(1, 2), dtype=float), want, rtol=0.02)
-    np.testing.assert_array_equal(exo.requests(level, 11, 1), got[:, :, 15:])
+    np.testing.assert_array_equal(exo.requests(level[:, None], 11, 1), got[:, :, 15:])
 
 
 def test_slow_noise_has_mean_cv_and_lag_as_set() -> None:

@@ -17,7 +17,7 @@ from fleet_env.config import DemandConfig, EnergyConfig, EnvConfig
 from fleet_env.data import read_table
 from fleet_env.data.traces import TraceError, load_energy
 from fleet_env.generators.clock import load_zone, make_clock
-from fleet_env.generators.demand_sources import load_demand
+from fleet_env.generators.demand_sources import load_traces
 from fleet_env.generators.exogenous import Exogenous, draw_exogenous
 from fleet_env.generators.grid import (
     draw_grid,
@@ -202,7 +202,7 @@ def numbered_prices(days: int, start: str, hour: float) -> tuple[FloatArray, Flo
     zone = load_zone(ZONE, 2023)
     start_day = np.array([(date.fromisoformat(start) - EPOCH).days])
     num = days * 24 + 24
-    clock = make_clock(zone, start_day, hour, 60, num, steps_before(hour, 60))
+    clock = make_clock(zone, start_day, hour, 60, num, steps_before(np.array([hour]), 60))
     day = clock.day - (start_day - zone.first_day)[:, None]
     price = (100 * day + clock.minute // 60).astype(np.float32)
     views = see_published(price, clock, days * 24, 6.0, 1.0)
@@ -241,7 +241,7 @@ def test_day_ahead_thresholds_are_those_of_what_is_seen(days: int) -> None:
     """Against a sort of every window of the seen prices, and over the start of summer time."""
     zone, steps = load_zone(ZONE, 2023), days * 96
     start_day = np.arange(4) + (date.fromisoformat("2023-03-10") - EPOCH).days
-    clock = make_clock(zone, start_day, 12.0, 15, steps + 96, steps_before(12.0, 15))
+    clock = make_clock(zone, start_day, 12.0, 15, steps + 96, steps_before(np.array([12.0]), 15))
     rng = np.random.default_rng(2)
     price = rng.normal(0.3, 0.1, clock.day.shape).astype(np.float32)
     views = see_published(price, clock, steps, 6.0, 0.25)
@@ -258,7 +258,7 @@ def draw(rows: slice, tariff: str = "california_ev_tou", cv: float = 0.1) -> Exo
     energy, demand = EnergyConfig(tariff=tariff), DemandConfig(rate_noise_cv=cv)
     config = EnvConfig(energy=energy, demand=demand)
     key = draws.scenario_key("test", np.arange(64)[rows])
-    return draw_exogenous(config, "test", key, load_demand("servegen", config.time_zone))
+    return draw_exogenous(config, "test", key, load_traces(config))
 
 
 def ahead(step: int) -> Callable[[Exogenous], tuple[FloatArray, int]]:
@@ -266,7 +266,7 @@ def ahead(step: int) -> Callable[[Exogenous], tuple[FloatArray, int]]:
     return lambda world: world.cheap_ahead(step)
 
 
-SHARED = ("trace", "step_min", "price_views")
+SHARED = ("traces", "step_min", "price_views", "local", "shocks")
 CLASS_FIRST = ("rate_forecast", "noise")
 
 
@@ -312,7 +312,7 @@ def test_the_suburb_day_by_hand() -> None:
     )
     np.testing.assert_allclose(world.threshold_usd_per_kwh, 0.3)
     np.testing.assert_allclose(world.ref_price_usd_per_kwh[plain], 9.5 / 24, rtol=1e-6)
-    non_working = world.trace.non_working[world.start_minute // 1440]
+    non_working = world.traces[0].non_working[world.start_minute // 1440]
     np.testing.assert_array_equal(non_working, world.weekday[:, 0] >= 5)
 
 
@@ -324,21 +324,22 @@ def test_noise_multiplies_the_trace_by_intervals_of_ten_minutes() -> None:
     np.testing.assert_allclose(ratio[:, :, :5], np.repeat(noisy.noise[:, :, 1:2], 5, 2), rtol=1e-5)
     np.testing.assert_allclose(ratio[:, :, 5:], np.repeat(noisy.noise[:, :, 2:3], 10, 2), rtol=1e-5)
     np.testing.assert_array_equal(
-        plain.demand_rates(3), plain.trace.rates(plain.start_minute, 45, 15)
+        plain.demand_rates(3), plain.traces[0].rates(plain.start_minute, 45, 15)
     )
 
 
 def test_forecast_of_an_episode_is_that_of_the_trace() -> None:
     world = draw(slice(0, 7))
     for num_steps in (24, 96):
-        want = world.trace.forecast(world.start_minute, 10, num_steps, 15)
+        want = world.traces[0].forecast(world.start_minute, 10, num_steps, 15)
         np.testing.assert_array_equal(world.rate_forecast[:, :, 10 : 10 + num_steps], want)
 
 
 def test_the_prices_of_a_tariff_are_seen_as_they_are() -> None:
     world = draw(slice(0, 5))
     (view,) = world.price_views
-    assert view.price_usd_per_kwh is world.price_usd_per_kwh
+    assert np.shares_memory(view.price_usd_per_kwh, world.price_usd_per_kwh)
+    np.testing.assert_array_equal(view.price_usd_per_kwh, world.price_usd_per_kwh)
     day_ahead = draw(slice(0, 64), "day_ahead")
     mean = day_ahead.price_usd_per_kwh[:, :96].mean(axis=1)
     assert np.abs(day_ahead.ref_price_usd_per_kwh[:, 0] - mean).max() > 1e-3  # not known at noon

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,9 +11,12 @@ import pytest
 
 from fleet_env.blocks import Block
 from fleet_env.config import EnvConfig, RewardConfig
+from fleet_env.dynamics.roofline import datacentre_price
 from fleet_env.ledger import METRIC, TERM, Ledger
 from fleet_env.metrics import COSTS, METRICS, REFUSALS, REWARD_TERMS
+from fleet_env.rewards import average_prices
 from fleet_env.rowsums import SUM, RowSums
+from fleet_env.types import FloatArray
 
 PRICE = np.array([1.0, 2.0, 4.0])
 CONFIG = EnvConfig(
@@ -23,6 +27,8 @@ CONFIG = EnvConfig(
         slo_penalty=3,
         cellular_usd_per_gb=7,
         request_kb=1e6,  # 1 GB a request
+        dropout_usd=100,
+        noise_usd_per_quiet_h=0.25,
     )
 )
 # rows 0 and 1 of 2 cars: block 0 holds row 0, blocks 1 and 2 a car of row 1 each
@@ -46,10 +52,7 @@ def _flows(**rows: list[list[float]]) -> Any:
 
 def _book(parts: list[RowSums], flows: Any, left: Any = None) -> Ledger:
     ledger = Ledger(CONFIG, PRICE, 2)
-    rows = SimpleNamespace(
-        carbon_kg_per_kwh=np.array([0.1, 0.2]), mean_carbon_kg_per_kwh=np.array([1.0, 2.0])
-    )
-    refused = [np.arange(7.0)[None] * i for i in range(3)]
+    refused = [np.arange(float(len(REFUSALS)))[None] * i for i in range(3)]
     for _ in range(2):  # the second time over the first: nothing is left of it
         ledger.book(
             BLOCKS,
@@ -57,18 +60,35 @@ def _book(parts: list[RowSums], flows: Any, left: Any = None) -> Ledger:
             parts,
             flows,
             left,
-            rows,
+            chat_all=2.0 * flows.arrived[:, :2],
             busy_h=np.array([1.0, 2.0]),
             downloaded_gb=np.array([3.0, 4.0]),
+            feeder_over_h=np.array([0.0, 0.5]),
         )
     return ledger
 
 
 def test_step_by_hand() -> None:
     parts = [
-        _sums(energy_usd=0.25, wear_usd=0.5, on_duty_h=2.0),
-        _sums(energy_usd=1.0, metered_kwh=5.0, gap_kwh=-1.0, shortfalls=1, shortfall_kwh=3.0),
-        _sums(energy_usd=-3.0, metered_kwh=1.0, public_usd=0.75, serving_h=4.0, cellular_h=1.0),
+        _sums(energy_usd=0.25, wear_usd=0.5, on_duty_h=2.0, quiet_h=1.0, feeder_cut_kwh=0.5),
+        _sums(
+            energy_usd=1.0,
+            metered_kwh=5.0,
+            gap_kwh=-1.0,
+            carbon_kg=-1.0,
+            shortfalls=1,
+            shortfall_kwh=3.0,
+            broken_promises=1,
+            dropouts=1,
+        ),
+        _sums(
+            energy_usd=-3.0,
+            metered_kwh=1.0,
+            carbon_kg=0.25,
+            public_usd=0.75,
+            serving_h=4.0,
+            cellular_h=1.0,
+        ),
     ]
     flows = _flows(
         on_time=[[1, 1, 1], [0, 0, 2]],
@@ -82,15 +102,21 @@ def test_step_by_hand() -> None:
         "avoided": [7, 8],
         "energy": [-0.25, 2.0],
         "wear": [-0.5, 0],
-        "owner": [-0.5 * 2, -(10 + 2 * 3) - 0.75],
+        "owner": [-0.5 * 2 - 0.25 * 1, -(10 + 2 * 3) - 0.75 - 100],
         "data": [0, -7 * 8 * (1 / 4)],  # a quarter of the serving hours on cellular
         "slo": [-3 * (2 * 2 + 1), 0],
+        "capacity": [0, 0],  # no charge on the peak
     }
     np.testing.assert_allclose(ledger.reward, np.sum(list(term.values()), axis=0))
+    assert ledger.shared_usd.tolist() == [7 - 15, 8 - 14]  # avoided, slo, data
     metric = {name: ledger.values[METRIC[name]].tolist() for name in METRICS}
     assert metric["wall_kwh"] == [0, 5]
     assert metric["metered_kwh"] == [0, 6]
-    np.testing.assert_allclose(metric["carbon_kg"], [0, 0.2 * 6 + 2.0 * -1])
+    assert metric["carbon_kg"] == [0, -0.75]
+    assert metric["quiet_h"] == [1, 0]
+    assert metric["dropouts"] == metric["broken_promises"] == [0, 1]
+    assert metric["feeder_cut_kwh"] == [0.5, 0]
+    assert metric["feeder_over_h"] == [0, 0.5]
     assert metric["cellular_gb"] == [0, 2]
     assert metric["busy_h"] == [1, 2]
     assert metric["downloaded_gb"] == [3, 4]
@@ -98,9 +124,10 @@ def test_step_by_hand() -> None:
     assert metric["ttft_request_s"] == [3, 0]
     assert metric["shortfall_kwh"] == [0, 3]
     refused = [metric[f"refused_{reason}"] for reason in REFUSALS]
-    assert refused == [[0, 3.0 * i] for i in range(7)]  # blocks 1 and 2 add up to 3 i
+    assert refused == [[0, 3.0 * i] for i in range(len(REFUSALS))]  # blocks 1 and 2: 3 i
     costs = ledger.costs
-    assert set(costs) == set(COSTS)
+    assert list(costs) == list(COSTS)
+    assert costs["feeder"].tolist() == [0.5, 0]
     assert costs["shortfall"].tolist() == [0, 1]
     assert costs["slo"].tolist() == [3, 0]
 
@@ -121,6 +148,52 @@ def test_nothing_booked_is_no_money_at_all() -> None:
     ledger = _book([_sums(), _sums(), _sums()], _flows(arrived=[[9, 9, 9], [9, 9, 9]]))
     assert (ledger.values[: len(REWARD_TERMS)] == 0).all()
     assert ledger.reward.tolist() == [0, 0]
+
+
+def _charged(steps: list[tuple[Any, FloatArray]], charge_h: float = 10.0) -> FloatArray:
+    """Capacity term of steps (flows, all chat) of an hour each, shape (steps, 2)."""
+    ledger = Ledger(replace(EnvConfig(), step_min=60), PRICE, 2, charge_h)
+    booked = []
+    for flows, chat_all in steps:
+        nothing = np.zeros(2)
+        refused = [np.zeros((1, len(REFUSALS)))] * 3
+        parts = [_sums(), _sums(), _sums()]
+        ledger.book(
+            BLOCKS,
+            refused,
+            parts,
+            flows,
+            None,
+            chat_all=chat_all,
+            busy_h=nothing,
+            downloaded_gb=nothing,
+        )
+        booked.append(ledger.values[TERM["capacity"]].copy())
+        np.testing.assert_array_equal(ledger.shared_usd, ledger.reward)
+    return np.array(booked)
+
+
+def test_capital_follows_the_peak_left_to_the_data_centre_by_hand() -> None:
+    """Cars take a third of the first hour; in the second, as loud, they lose all they took."""
+    usd_8b, usd_70b, _ = average_prices(CONFIG, datacentre_price(CONFIG.datacentre))
+    chat_all = np.array([[300.0, 0.0], [0.0, 300.0]])
+    took = _flows(dispatched=[[100, 0, 900], [0, 100, 900]], on_time=[[1, 1, 1], [1, 1, 1]])
+    lost = _flows(dispatched=[[100, 0, 900], [0, 100, 900]], lost=[[100, 0, 0], [0, 100, 0]])
+    got = _charged([(took, chat_all), (lost, chat_all)])
+    moved = 10.0 * 100.0 * np.array([usd_8b, usd_70b])  # of average prices, not of the credits
+    np.testing.assert_allclose(got[0], moved, rtol=1e-12)
+    np.testing.assert_allclose(got[1], -moved, rtol=1e-12)
+
+
+def test_batch_work_avoids_no_capital_and_no_car_is_exactly_nothing() -> None:
+    chat_all = np.array([[0.1, 0.7], [300.3, 1e-3]])
+    arrived = [[0.05, 0.3, 7.0], [100.0, 0.0, 7.0]]
+    idle = _flows(arrived=arrived)
+    batch = _flows(arrived=arrived, dispatched=[[0, 0, 5], [0, 0, 7]])
+    late = _flows(arrived=arrived, expired=[[0, 0, 5], [0, 0, 7]])
+    steps = [(flows, chat_all * scale) for scale, flows in ((1, idle), (3, batch), (2, late))]
+    assert (_charged(steps) == 0.0).all()
+    assert (_charged([(batch, chat_all)], charge_h=0.0) == 0.0).all()
 
 
 def test_row_sums_add_in_float64_row_by_row() -> None:

@@ -8,12 +8,17 @@ import numpy as np
 import pytest
 
 from fleet_env.config import FleetConfig
+from fleet_env.config_world import TelemetryConfig
 from fleet_env.dynamics import habits, mobility
+from fleet_env.dynamics.localtime import LocalTime
 from fleet_env.generators import cars, start
 from fleet_env.types import (
     DRIVING,
     EVSE_L2_7,
     EVSE_NONE,
+    FAULT_NONE,
+    FAULT_SILENT,
+    FAULT_STUCK,
     HOME,
     LINK_WIFI,
     OTHER,
@@ -24,7 +29,8 @@ from fleet_env.types import (
 
 NUM = 6
 PACK_KWH = 57.5
-TABLES = mobility.tables(FleetConfig())
+TABLES = mobility.tables(FleetConfig(), TelemetryConfig())
+MONDAY_NOON = LocalTime.plain(np.array([12.0]), np.array([0]))
 KEYS = np.arange(1, NUM + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
 ALL = np.arange(NUM)
 
@@ -71,18 +77,15 @@ def scripted_tables(**change: object) -> mobility.MobilityTables:
 
 
 def arrive(
-    state: FleetState, params: FleetParams, tables: mobility.MobilityTables, idx: np.ndarray = ALL
+    state: FleetState,
+    params: FleetParams,
+    tables: mobility.MobilityTables,
+    idx: np.ndarray = ALL,
+    local: LocalTime = MONDAY_NOON,
+    area: np.ndarray | None = None,
 ) -> None:
-    mobility.arrive(
-        state,
-        params,
-        tables,
-        KEYS,
-        idx,
-        clock_h_row=np.array([12.0]),
-        weekday_row=np.array([0]),
-        num_cars=NUM,
-    )
+    area = np.zeros(len(idx), np.intp) if area is None else area
+    mobility.arrive(state, params, tables, KEYS, idx, area=area, local=local)
 
 
 class TestTwin:
@@ -116,9 +119,24 @@ class TestTwin:
         state = make_state(params, place=DRIVING)
         assert np.all(mobility.twin_soc(state, params, TABLES, 3.0) == np.float32(0.5))
 
+    def test_without_power_a_plugged_car_drains_until_the_power_is_back(self) -> None:
+        params = make_params()
+        state = make_state(params, place=HOME, plugged=True)
+        charge, drain = 7.7 * 0.92 / PACK_KWH, 0.010 / PACK_KWH
+        for t_h, dark in ((1.0, True), (3.0, False)):  # anchor the twin anew at either change
+            state.twin_ref[:] = mobility.twin_soc(state, params, TABLES, t_h)
+            state.ref_h[:] = t_h
+            state.dark[:] = dark
+            soc = mobility.twin_soc(state, params, TABLES, t_h)
+            np.testing.assert_array_equal(soc, state.twin_ref)
+        np.testing.assert_allclose(state.twin_ref, 0.5 + charge - 2.0 * drain, rtol=1e-6)
+        soc = mobility.twin_soc(state, params, TABLES, 4.0)
+        np.testing.assert_allclose(soc, 0.5 + 2.0 * charge - 2.0 * drain, rtol=1e-6)
+
     def test_all_cars_and_a_list_agree_bit_for_bit(self) -> None:
         params = make_params()
         state = make_state(params, place=HOME, plugged=np.arange(NUM) % 2 == 0)
+        state.dark[3:] = True
         whole = mobility.twin_soc(state, params, TABLES, 1.3)
         some = np.array([4, 1])
         out = np.empty(2, np.float32)
@@ -139,6 +157,13 @@ class TestDepart:
         assert np.all(state.place == DRIVING)
         assert not state.plugged.any()
         assert np.all(state.ref_h == 2.0)
+
+    def test_leaving_a_dark_home_takes_what_is_there_and_ends_the_dark(self) -> None:
+        params = make_params()
+        state = make_state(params, place=HOME, plugged=True, dark=True, event_h=2.0)
+        twin, _ = mobility.depart(state, params, TABLES, ALL)
+        np.testing.assert_allclose(twin, 0.5 - 0.010 * 2.0 / PACK_KWH, rtol=1e-6)
+        assert not state.dark.any()
 
     def test_a_trip_out_of_range_charges_publicly_to_sixty_percent(self) -> None:
         params = make_params()
@@ -219,6 +244,104 @@ class TestArrive:
         arrive(state, params, scripted_tables(dwell_h=dwell_h.ravel()))
         stay_h = state.event_h - state.parked_h
         assert stay_h[:2].tolist() == [3.0, 0.0]
+
+    def test_power_is_not_what_an_arrival_looks_at(self) -> None:
+        """The owner plugs in all the same; who takes the power from homes says where it is dark."""
+        params = make_params()
+        tables = scripted_tables(plug_factor=np.full_like(TABLES.plug_factor, 9.0))
+        state = make_state(params, dark=True)
+        arrive(state, params, tables)
+        assert state.plugged.all()
+        assert state.dark.all()
+
+
+def by_hour(local: LocalTime, times_h: list[float], area: list[int] | None = None) -> list[int]:
+    """Hours of the week (Monday to Thursday alike) at which cars that arrive find the tables."""
+    dwell_h = np.broadcast_to(np.arange(96.0)[:, None], (5, 96, habits.DWELL_ATOMS))
+    tables = scripted_tables(dwell_h=dwell_h.astype(np.float32).ravel())
+    params, idx = make_params(), np.arange(len(times_h))
+    state = make_state(params)
+    state.event_h[idx] = times_h
+    arrive(state, params, tables, idx, local, np.array(area or [0] * len(idx)))
+    return (state.event_h - state.parked_h)[idx].astype(int).tolist()
+
+
+class TestLocalTime:
+    """Bands of the tables: Monday to Thursday from 0, Friday 24, Saturday 48, Sunday 72."""
+
+    def test_spring_leaves_an_hour_out(self) -> None:
+        spring = LocalTime(
+            np.array([12.0]), np.array([14.0]), np.array([1.0]), np.array([[5, 6, 0]])
+        )
+        times_h = [11.9, 13.9, 14.0, 14.9, 35.0]
+        assert by_hour(spring, times_h) == [48 + 23, 72 + 1, 72 + 3, 72 + 3, 0]
+
+    def test_autumn_has_an_hour_twice(self) -> None:
+        autumn = LocalTime(
+            np.array([12.0]), np.array([14.0]), np.array([-1.0]), np.array([[5, 6, 0]])
+        )
+        assert by_hour(autumn, [13.5, 14.5, 15.5, 36.5]) == [72 + 1, 72 + 1, 72 + 2, 72 + 23]
+
+    def test_every_area_has_its_clock(self) -> None:
+        two = LocalTime.plain(np.array([12.0, 21.5]), np.array([4, 4]))
+        assert by_hour(two, [1.0, 1.0, 2.5], [0, 1, 1]) == [24 + 13, 24 + 22, 48 + 0]
+
+    def test_stays_of_a_holiday_are_those_of_a_sunday(self) -> None:
+        holiday = replace(MONDAY_NOON, weekday=np.array([[0, 6, 2, 3]]))
+        times_h = [5.0, 17.0, 41.0]
+        assert by_hour(MONDAY_NOON, times_h) == [17, 5, 5]
+        assert by_hour(holiday, times_h) == [17, 72 + 5, 5]
+
+    def test_departures_on_a_holiday_lead_where_those_of_a_sunday_do(self) -> None:
+        destination = np.full((6, 96, habits.DEST_ATOMS), WORK, np.uint8)
+        destination[:, 72:] = OTHER
+        tables = scripted_tables(destination=destination.ravel())
+        params = make_params()
+        holiday = replace(MONDAY_NOON, weekday=np.array([[0, 6, 2, 3]]))
+        # stays of 2 h: arrivals before the day that leave within it, and within it that leave after
+        event_h = np.array([9.5, 10.5, 33.5, 34.5, 35.5, 36.5], np.float32)
+        for local, places in (
+            (MONDAY_NOON, [WORK] * 6),
+            (holiday, [WORK, OTHER, OTHER, WORK, WORK, WORK]),
+        ):
+            state = make_state(params, event_h=event_h)
+            arrive(state, params, tables, local=local)
+            assert state.next_place.tolist() == places
+
+
+class TestFaults:
+    def test_shares_come_in_order_silent_stuck_sound(self) -> None:
+        tables = replace(TABLES, silent_share=0.25, stuck_share=0.5)
+        u = np.array([0.0, 0.2499, 0.25, 0.7499, 0.75, 0.9999], np.float32)
+        kinds = [FAULT_SILENT] * 2 + [FAULT_STUCK] * 2 + [FAULT_NONE] * 2
+        got = mobility.fault(tables, u)
+        assert got.dtype == np.uint8
+        assert got.tolist() == kinds
+
+    def test_shares_of_zero_and_one_are_exact(self) -> None:
+        u = np.array([0.0, 0.5, 1.0 - 2.0**-24], np.float32)
+        for silent, stuck, kind in ((0.0, 1.0, FAULT_STUCK), (1.0, 0.0, FAULT_SILENT)):
+            tables = replace(TABLES, silent_share=silent, stuck_share=stuck)
+            assert mobility.fault(tables, u).tolist() == [kind] * 3
+            assert tables.faulty
+        assert not TABLES.faulty
+
+    def test_a_fault_lasts_for_the_stay(self) -> None:
+        params = make_params()
+        state = make_state(params)
+        arrive(state, params, scripted_tables(silent_share=1.0))
+        assert np.all(state.fault == FAULT_SILENT)
+        arrive(state, params, scripted_tables(silent_share=1e-9))
+        assert np.all(state.fault == FAULT_NONE)
+
+    def test_faults_change_nothing_else(self) -> None:
+        params = make_params()
+        sound, faulty = (make_state(params, event_h=3.0) for _ in range(2))
+        arrive(sound, params, TABLES)
+        arrive(faulty, params, replace(TABLES, silent_share=0.5, stuck_share=0.5))
+        assert np.all(faulty.fault != FAULT_NONE)
+        for name in set(FleetState.__dataclass_fields__) - {"fault"}:
+            np.testing.assert_array_equal(getattr(sound, name), getattr(faulty, name), err_msg=name)
 
 
 def test_stated_departures_never_precede_the_arrival() -> None:

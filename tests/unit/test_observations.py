@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from fleet_env.car_sensors import CarSensors
+from fleet_env.config import EnvConfig
+from fleet_env.config_world import RegionConfig
+from fleet_env.dynamics.energy import load_evse
 from fleet_env.env import FleetEnv
+from fleet_env.generators.published import PriceView
 from fleet_env.observations import (
     CAR,
     CAR_FIELDS,
@@ -16,9 +23,12 @@ from fleet_env.observations import (
     field_docs,
     observation_space,
 )
+from fleet_env.sensors import FleetSensors
 from fleet_env.types import DRIVING, HOME, WORK
 from fleet_env.vector_env import FleetVectorEnv
+from fleet_env.world import Gates, World
 from tests.contract.plays import play, random_bits
+from tests.unit.test_telemetry import bare_world
 
 
 def test_names_are_unique_and_limits_in_order() -> None:
@@ -61,6 +71,7 @@ def _truth(env: FleetVectorEnv, obs: Any) -> dict[str, Any]:
     pack = params.pack_kwh.reshape(2, 30)
     soc = (env.sim.world.twin_soc(slice(None), env.sim.t_h) - state.gap).reshape(2, 30)
     exo, k = env.sim.exo, env.sim.step_index
+    known = min(k, env.config.num_steps - 1)
     return {
         "obs": obs,
         "t_h": env.sim.t_h,
@@ -69,7 +80,21 @@ def _truth(env: FleetVectorEnv, obs: Any) -> dict[str, Any]:
         **now,
         "price": exo.price_usd_per_kwh[:, k : k + 48].copy(),
         "hour": exo.local_hour[:, k].copy(),
+        "ref_price": exo.ref_price_usd_per_kwh[:, known].copy(),
+        "refill_price": exo.threshold_usd_per_kwh[:, known].copy(),
+        "carbon": exo.carbon_g_per_kwh[:, k] / 1000,
+        "ambient": exo.ambient_c[:, k].copy(),
+        "cheap_h": _cheap_h(env, state.stated_h.reshape(2, 30)),
     }
+
+
+def _cheap_h(env: FleetVectorEnv, stated_h: Any) -> Any:
+    """Cheap hours left as the energy manager counts: whole steps up to the stated departure."""
+    cum_h, end = env.sim.exo.cheap_ahead(env.sim.step_index)
+    dt_h = env.config.dt_h
+    steps = np.maximum((stated_h - np.float32(env.sim.t_h + dt_h)) / np.float32(dt_h), 0)
+    last = end + np.minimum(steps, cum_h.shape[1] - 1 - end).astype(int)
+    return np.take_along_axis(cum_h, last, axis=1) - cum_h[:, [end]]
 
 
 def test_columns_are_the_truth(day: list[dict[str, Any]]) -> None:
@@ -86,11 +111,20 @@ def test_columns_are_the_truth(day: list[dict[str, Any]]) -> None:
             "parked_h": np.clip(now["t_h"] - now["parked_h"], 0, 96),
             "snoozed": now["snooze_h"] <= now["t_h"],
             "pack_kwh": now["pack"],
+            "price": now["price"][:, :1],
+            "ref_price": now["ref_price"][:, None],
+            "refill_price": now["refill_price"][:, None],
+            "carbon": now["carbon"][:, None],
+            "ambient": now["ambient"][:, None],
+            "local_hour": now["hour"][:, None],
+            "report_min": 0.0,
+            "feeder_kw": 100.0,
+            "region": 0.0,
         }
         for name, value in want.items():
-            np.testing.assert_allclose(
-                cars[..., CAR[name]], value, rtol=1e-5, atol=1e-5, err_msg=name
-            )
+            got, want_now = np.broadcast_arrays(cars[..., CAR[name]], value)
+            np.testing.assert_allclose(got, want_now, rtol=1e-5, atol=1e-5, err_msg=name)
+        np.testing.assert_array_equal(cars[..., CAR["cheap_h"]], now["cheap_h"])
         unplugged = cars[..., CAR["plugged"]] == 0
         assert (cars[..., CAR["evse_kw"]][unplugged] == 0).all()
 
@@ -142,3 +176,118 @@ def test_forecast_of_work_is_near_what_arrives_on_average() -> None:
         last = obs["fleet"][:, [FLEET["chat_8b_last"], FLEET["chat_70b_last"]]]
         came.append(last.sum(axis=1).mean(dtype=float))
     assert np.mean(came) == pytest.approx(forecast, rel=0.15)
+
+
+# two fleets of five cars, three of which belong to region 0 and two to region 1 (areas 0 to 3)
+TWO_REGIONS = EnvConfig(num_cars=5, regions={"a": RegionConfig(3.0), "b": RegionConfig(2.0)})
+TWO_REGIONS.feeder.homes = 1
+
+
+def _outside(num_steps: int) -> Any:
+    """Four areas: prices, clocks and weather of their own, constant but for the cheap hours."""
+    num = num_steps + 96
+
+    def series(*values: float) -> Any:
+        return np.repeat(np.array(values, np.float32)[:, None], num, axis=1)
+
+    price = series(0.3, 0.1, 0.5, -0.1)
+    cheap = np.zeros((4, num), np.bool_)
+    cheap[1], cheap[2, 4:] = True, True
+    cum_h = np.concatenate([np.zeros((4, 1)), np.cumsum(cheap, axis=1) * 0.25], axis=1)
+    threshold = series(0.2, 0.1, 0.4, -0.2)
+    view = PriceView(0, price, threshold, cheap, cum_h.astype(np.float32))
+    return SimpleNamespace(
+        price_usd_per_kwh=price,
+        ref_price_usd_per_kwh=series(0.31, 0.11, 0.51, 0.21),
+        threshold_usd_per_kwh=threshold,
+        cheap=cheap,
+        carbon_g_per_kwh=series(100, 200, 300, 400),
+        ambient_c=series(10, 20, 30, 40),
+        local_hour=series(12, 21, 12, 3),
+        weekday=series(4, 5, 6, 0).astype(int),
+        rate_forecast=np.stack([series(1, 2, 3, 4)] * 3),
+        price_views=(view,),
+        price_view=lambda step: view,
+    )
+
+
+def _world_of_two() -> World:
+    setup = SimpleNamespace(tier_fits=np.ones((1, 2), np.bool_))
+    world = replace(bare_world(10), config=TWO_REGIONS, setup=setup, evse_table=load_evse())
+    world.derived.area[:] = [0, 0, 0, 1, 1, 2, 2, 2, 3, 3]
+    world.derived.neighbourhood[:] = np.arange(10)
+    world.derived.home_link[::2] = True
+    world.params.home_link[:] = 1
+    world.state.stated_h[:] = [3.0, 0.5, -np.inf, 1.3, 9.0, 1.25, 1.24, 3.0, 2.0, 2.0]
+    return world
+
+
+def test_cars_see_what_holds_in_their_own_region() -> None:
+    sensors = CarSensors(TWO_REGIONS, num_envs=2)
+    sensors.begin(_world_of_two(), _outside(96), np.zeros(1), np.zeros(1))
+    cars = sensors.read(0, np.zeros(10, np.float32), 0.0)
+    by_area = {
+        "price": (0.3, 0.1, 0.5, -0.1),
+        "ref_price": (0.31, 0.11, 0.51, 0.21),
+        "refill_price": (0.2, 0.1, 0.4, -0.2),
+        "carbon": (0.1, 0.2, 0.3, 0.4),
+        "ambient": (10, 20, 30, 40),
+        "local_hour": (12, 21, 12, 3),
+        "region": (0, 1, 0, 1),
+    }
+    for name, (a, b, c, d) in by_area.items():
+        want = np.array([[a, a, a, b, b], [c, c, c, d, d]], np.float32)
+        np.testing.assert_array_equal(cars[..., CAR[name]], want, name)
+    # whole steps after this one up to the stated departure; area 2 is cheap from step 4 on
+    want = np.array([[0, 0, 0, 1.0, 8.75], [0.25, 0.0, 2.0, 0, 0]], np.float32)
+    np.testing.assert_array_equal(cars[..., CAR["cheap_h"]], want)
+
+
+def test_late_reports_links_that_are_down_and_transformers_are_shown() -> None:
+    sensors = CarSensors(TWO_REGIONS, num_envs=2)
+    world = _world_of_two()
+    world.state.snooze_h[:] = 0.9
+    sensors.begin(world, _outside(96), np.zeros(1), np.zeros(1))
+    seen_h = np.full(10, 0.75, np.float32)
+    seen_h[:2] = [0.95, -30.0]
+    home_down, down = np.zeros(10, np.bool_), np.zeros(10, np.bool_)
+    home_down[:2], down[9] = True, True
+    kw = np.arange(10) * 30.0
+    gates = Gates(home_down=home_down, down=down)
+    cars = sensors.read(4, np.zeros(10, np.float32), seen_h, gates, kw).reshape(10, -1)
+    np.testing.assert_allclose(cars[:3, CAR["report_min"]], [3.0, 1440.0, 15.0], rtol=1e-5)
+    assert cars[:, CAR["snoozed"]].tolist() == [1, 0, 0, 0, 0, 0, 0, 0, 0, 0]
+    assert cars[:, CAR["linked"]].tolist() == [0, 1, 1, 1, 1, 1, 1, 1, 1, 0]
+    assert cars[:5, CAR["feeder_kw"]].tolist() == [0, 30, 60, 90, 100]
+    cars = sensors.read(5, np.zeros(10, np.float32), 1.25).reshape(10, -1)
+    assert (cars[:, CAR["linked"]] == 1).all()
+    assert (cars[:, CAR["report_min"]] == 0).all()
+
+
+def test_the_fleet_sees_means_over_its_regions_and_the_clock_of_the_first() -> None:
+    sensors = FleetSensors(
+        TWO_REGIONS, np.ones(3) / 60, np.ones(3), np.ones(3), 3, 2, peak_charge_usd=20.0
+    )
+    sensors.begin(_outside(96))
+    flows = SimpleNamespace(arrived=np.zeros((2, 3)))
+    queue = SimpleNamespace(batch_due=np.zeros((2, 48)))
+    dc = np.array([[5.0, 10.0], [15.0, 20.0]])
+    fleet = sensors.read(4, flows, queue, np.zeros(2), np.zeros((3, 2)), dc)
+    want = {
+        "price": (0.6 * 0.3 + 0.4 * 0.1, 0.6 * 0.5 - 0.4 * 0.1),
+        "ref_price": (0.23, 0.39),
+        "refill_price": (0.16, 0.16),
+        "cheap": (0.4, 0.6),
+        "carbon": (0.14, 0.34),
+        "ambient": (14.0, 34.0),
+        "hour_cos": (-1.0, -1.0),
+        "weekend": (0.0, 1.0),
+        "price_07h": (0.22, 0.26),
+        "chat_07h": (2 * 1.4, 2 * 3.4),
+        "batch_07h": (1.4, 3.4),
+        "dc_load": (1.0, 2.0),
+        "dc_peak": (3.0, 4.0),
+        "peak_usd_per_usd_h": (20.0, 20.0),
+    }
+    for name, value in want.items():
+        np.testing.assert_allclose(fleet[:, FLEET[name]], value, rtol=1e-5, err_msg=name)

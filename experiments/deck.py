@@ -1,0 +1,71 @@
+"""Several cards in one run: which, composed with the settings of the command, and how large."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, cast
+
+from hydra import compose
+from hydra.core.hydra_config import HydraConfig
+
+from experiments import schema
+from experiments.nearest import nearest
+from fleet_env.config import EnvConfig
+from fleet_env.scenarios import CARDS
+
+
+def card_names(cards: object) -> list[str]:
+    """List the cards that a setting means: `all`, a name or a list of names.
+
+    Raises
+    ------
+    ValueError
+        If a name is no card; with the nearest one.
+    """
+    names = [cards] if isinstance(cards, str) else list(cast("list[str]", cards))
+    if names == ["all"]:
+        return list(CARDS)
+    for name in names:
+        if name not in CARDS:
+            raise ValueError(f"cards={name}: no such card{nearest(str(name), CARDS)}")
+    return names
+
+
+def compose_cards(cards: object, *, beside_env: bool = False) -> dict[str, EnvConfig]:
+    """Compose cards with what the running command sets: its `env.` settings apply to each of them.
+
+    Parameters
+    ----------
+    cards : object
+        As in `card_names`.
+    beside_env : bool
+        Whether the command may also choose a card by `env=`.
+
+    Raises
+    ------
+    ValueError
+        If a card is unknown, or chosen by `env=` where that has no meaning.
+    """
+    hydra = HydraConfig.get()
+    overrides = list(hydra.overrides.task)
+    chosen = [override for override in overrides if override.startswith("env=")]
+    if chosen and not beside_env:
+        raise ValueError(f"{chosen[0]}: expected cards= alone, or env= alone")
+    kept = [override for override in overrides if override not in chosen]
+    composed = {}
+    for name in card_names(cards):
+        cfg = compose(hydra.job.config_name, overrides=[*kept, f"env={name}"])
+        composed[name] = schema.typed(cfg.env, EnvConfig)
+    return composed
+
+
+def small(card: EnvConfig, max_cars: int) -> EnvConfig:
+    """Cut a card to `max_cars` cars at the most, seen one by one, which policies choose from."""
+    return dataclasses.replace(card, num_cars=min(card.num_cars, max_cars), observation="cars")
+
+
+def plain_cards(settings: Any, cards: Mapping[str, EnvConfig]) -> dict[str, Any]:
+    """Turn the settings of a run over cards into JSON data: the cards instead of `env`."""
+    rest = schema.plain(settings, without=("env", "cards", "out", "debug"))
+    return {**rest, "cards": {name: dataclasses.asdict(card) for name, card in cards.items()}}
