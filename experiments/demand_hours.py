@@ -27,7 +27,7 @@ def simulate_hours(config: EnvConfig, split: str) -> FloatArray:
     world = draw_exogenous(config, split, draws.scenario_key(split, np.arange(ROWS)), traces)
     total, count = np.zeros((2, 2, 24)), np.zeros((2, 24))
     for step in range(config.num_steps):
-        got = world.requests(np.full((3, 1), MEAN_PER_MIN), step, 1)
+        got = world.requests(np.full((3, ROWS), MEAN_PER_MIN), step, 1)
         weekend = (world.weekday[:, step] >= 5).astype(int)
         hour = world.local_hour[:, step].astype(int)
         np.add.at(count, (weekend, hour), 1)

@@ -10,6 +10,7 @@ from fleet_env import draws
 from fleet_env.blocks import Block
 from fleet_env.dynamics import mobility, owners
 from fleet_env.dynamics.owners import shortfall_soc
+from fleet_env.rewards import shortfall_cost
 from fleet_env.rowsums import RowSums
 from fleet_env.types import DRIVING, HOME, BoolArray, FloatArray, IntArray, KeyArray
 from fleet_env.world import AreaInputs, World
@@ -99,8 +100,9 @@ def _settle_departure(
     gap_kwh = (gap - state.gap[cars]) * pack_kwh / world.derived.eta_nominal[cars]
     state.gap[cars] = gap
     short_kwh, energy_usd = short * pack_kwh, areas.ref_price[area] * gap_kwh
-    short_usd = areas.shortfall_usd[area] * missed
-    short_usd += config.reward.shortfall_usd_per_kwh * short_kwh
+    short_usd = shortfall_cost(
+        missed, short_kwh, areas.shortfall_usd[area], config.reward.shortfall_usd_per_kwh
+    )
     public_usd = public_kwh * config.energy.public_usd_per_kwh
     gone = _drop_out(world, keys, cars, missed & overdue)
     sums.add(

@@ -12,7 +12,7 @@ from fleet_env.dynamics.roofline import DEFAULT_MIX, datacentre_price
 from fleet_env.generators.clock import MIN_PER_DAY, load_zone
 from fleet_env.generators.demand import DemandTrace
 from fleet_env.regions import regions_of
-from fleet_env.types import BATCH_70B, CLASS_TIER, TIERS, FloatArray
+from fleet_env.types import BATCH_70B, CLASS_TIER, TIERS, BoolArray, FloatArray
 from fleet_env.units import HOURS_PER_DAY, KB_PER_GB, MIN_PER_H, TOKENS_PER_MTOK
 
 JANUARY_UTC_MIN = np.array(["2022-01-15T00:00"], "M8[m]").astype(np.int64)  # since 1970
@@ -133,8 +133,9 @@ def avoided(on_time: FloatArray, price_usd: FloatArray) -> FloatArray:
     Prices are those of all rows, shape (3,), or of each, shape (rows, 3).
     """
     if price_usd.ndim == 2:
-        return np.add.reduce(on_time * price_usd, axis=1)
-    usd: FloatArray = on_time @ price_usd
+        usd: FloatArray = np.add.reduce(on_time * price_usd, axis=1)
+    else:
+        usd = on_time @ price_usd
     return usd
 
 
@@ -142,6 +143,16 @@ def slo_penalty(missed: FloatArray, price_usd: FloatArray, config: RewardConfig)
     """Charge interactive requests lost or late once more [USD, >= 0], from (rows, 3)."""
     chat_usd = price_usd[..., :BATCH_70B]
     return avoided(missed[:, :BATCH_70B], chat_usd) * config.slo_penalty
+
+
+def shortfall_cost(
+    missed: FloatArray | BoolArray,
+    short_kwh: FloatArray,
+    usd: FloatArray | float,
+    usd_per_kwh: float,
+) -> FloatArray:
+    """Inconvenience of leaving with too little charge [USD, >= 0]: per event, and per kWh."""
+    return usd * missed + usd_per_kwh * short_kwh
 
 
 def wear_usd_per_fade_kwh(config: RewardConfig) -> float:

@@ -14,6 +14,7 @@ from fleet_env.dynamics.serving import QueueState, ServiceFlows, serve
 from fleet_env.dynamics.serving_setup import ServingSetup
 from fleet_env.generators.arrivals import mean_requests_per_min
 from fleet_env.generators.exogenous import Exogenous
+from fleet_env.generators.start import mean_plugged_linked
 from fleet_env.regions import regions_of
 from fleet_env.types import BATCH_70B, CLASSES, TIER_70B, TIERS, FloatArray
 from fleet_env.units import MIN_PER_H, S_PER_H
@@ -48,24 +49,24 @@ class Service:
     queue: QueueState
     flows: ServiceFlows  # of the step just played
 
-    def __init__(
-        self, config: EnvConfig, setup: ServingSetup, mean_linked: float, num_envs: int
-    ) -> None:
+    def __init__(self, config: EnvConfig, setup: ServingSetup, num_envs: int) -> None:
         self._config, self._setup, self._num_envs = config, setup, num_envs
-        demand, work_car_s = config.demand, setup.work_car_s
-        eligible = np.array([1.0 - demand.trusted_only_share] * BATCH_70B + [1.0])
-        # people ask the same whether or not cars save and copy their work
-        asked = mean_requests_per_min(demand, work_car_s / setup.extra_work, mean_linked)
-        self.requests_per_min = asked * eligible
+        self.requests_per_min = self._asked(config) * _eligible(config)
         self.region_share = np.array([region.share for region in regions_of(config)])
-        self.work_car_h = work_car_s / S_PER_H
-        self._chat_all = 1.0 / eligible[0] if eligible[0] > 0.0 else 0.0
-        self._deadline_shares = np.array(list(demand.batch_deadline_shares.values()))
+        self.work_car_h = setup.work_car_s / S_PER_H
+        self._deadline_shares = np.array(list(config.demand.batch_deadline_shares.values()))
         areas = num_envs * setup.num_regions
         self._draw_steps = max(1, min(MAX_DRAWN_STEPS, DRAWN_AREA_STEPS // areas))
 
-    def begin(self, exo: Exogenous) -> None:
-        """Start an episode with nothing queued and nothing in flight."""
+    def begin(self, exo: Exogenous, cards: Sequence[EnvConfig]) -> None:
+        """Start an episode with nothing queued and nothing in flight; a card for every row."""
+        asked = np.array([self._asked(card) for card in _distinct(cards)])
+        eligible = np.array([_eligible(card) for card in _distinct(cards)])
+        per_fleet = asked * eligible * self._config.num_cars
+        level = np.broadcast_to(per_fleet, (self._num_envs, len(CLASSES)))
+        self._level = (level[:, None] * self.region_share[:, None]).reshape(-1, len(CLASSES)).T
+        chat = eligible[:, :BATCH_70B]
+        self._chat_all = np.divide(1.0, chat, out=np.zeros(chat.shape), where=chat > 0.0)
         rows, regions, groups = self._num_envs, self._setup.num_regions, self._setup.num_groups
         self._exo = exo
         self.queue = QueueState.zeros(rows, self._setup)
@@ -122,13 +123,20 @@ class Service:
         ahead = step % self._draw_steps
         if ahead == 0:
             num_steps = min(self._draw_steps, config.num_steps - step)
-            level = (self.requests_per_min * config.num_cars)[:, None] * self.region_share
-            requests = self._exo.requests(level, step, num_steps)
+            requests = self._exo.requests(self._level, step, num_steps)
             shape = (len(CLASSES), self._num_envs, -1, num_steps, config.step_min)
             self._requests = requests.reshape(shape).transpose(3, 1, 2, 0, 4).astype(np.float64)
         now = self._requests[ahead]
         batch = _over_regions(now[:, :, BATCH_70B].sum(axis=2))
         return now[:, :, :BATCH_70B], batch[:, None] * self._deadline_shares
+
+    def _asked(self, card: EnvConfig) -> FloatArray:
+        """Mean requests per minute and car of a card, by class.
+
+        People ask the same whether or not cars save and copy their work.
+        """
+        work_car_s = self._setup.work_car_s / self._setup.extra_work
+        return mean_requests_per_min(card.demand, work_car_s, mean_plugged_linked(card))
 
     def _off_share(self, stopped: FloatArray) -> FloatArray:
         """Share of the cars that could hold batch work and served, now switched off on purpose."""
@@ -143,6 +151,16 @@ class Service:
         self.short = turned_away[:, :BATCH_70B]
         self.short[:, TIER_70B] += queued
         self.idle = _over_regions(self._serving * (1.0 - self.flows.util))
+
+
+def _eligible(card: EnvConfig) -> FloatArray:
+    """Share of the requests of each class that may run in cars, shape (3,)."""
+    return np.array([1.0 - card.demand.trusted_only_share] * BATCH_70B + [1.0])
+
+
+def _distinct(cards: Sequence[EnvConfig]) -> Sequence[EnvConfig]:
+    """One card where all rows have the same, else all of them."""
+    return cards if any(card is not cards[0] for card in cards) else cards[:1]
 
 
 def per_row(num_envs: int, blocks: Sequence[Block], parts: Sequence[FloatArray]) -> FloatArray:

@@ -257,7 +257,7 @@ def _book(
     flows, values = step.flows, {}
     if world.config.fleet.cellular_share > 0:
         values["cellular_h"] = hours.serve * world.derived.cellular.take(step.cars)
-    noise_usd = np.float64(0.0)
+    noise_usd: FloatArray | float = 0.0
     if areas.quiet is not None:
         at_home = world.derived.home.take(step.cars)
         values["quiet_h"] = hours.on * (read(areas.quiet) & at_home)

@@ -22,7 +22,7 @@ from fleet_env.generators.cars import draw_rows
 from fleet_env.generators.demand_sources import load_traces
 from fleet_env.generators.exogenous import Exogenous, check_outside, draw_exogenous
 from fleet_env.generators.outages import Outages, StepOutages
-from fleet_env.generators.start import mean_plugged_linked, start_state
+from fleet_env.generators.start import start_state
 from fleet_env.journeys import EventKeys
 from fleet_env.ledger import METRIC, Ledger
 from fleet_env.refusals import Refused, refusals
@@ -94,7 +94,7 @@ class FleetSim:
         self._tables = mobility.tables(config.fleet, config.telemetry)
         check_outside(config)
         self._traces = load_traces(config)
-        self.service = Service(config, self.setup, mean_plugged_linked(config), num_envs)
+        self.service = Service(config, self.setup, num_envs)
         self.blocks = split_blocks(num_envs, config.num_cars, together=config.feeder.homes)
         per_token = datacentre_price(config.datacentre)
         self.price_usd = rewards.request_prices(config, per_token)
@@ -162,7 +162,7 @@ class FleetSim:
         self.transformers = None
         if self.exo.home_load is not None:
             self.transformers = Transformers(self.world, key, self.exo.home_load)
-        self.service.begin(self.exo)
+        self.service.begin(self.exo, cards)
         self.ledger.begin(cards)
         self._begin_rows()
         self._fleet.begin(self.exo)
@@ -348,7 +348,7 @@ class FleetSim:
         now = world.derived.home & False if dark is None else world.derived.home
         if dark is not None:
             now = now & dark[world.derived.neighbourhood]
-        cars = (now != world.state.dark).nonzero()[0]
+        cars: IntArray = (now != world.state.dark).nonzero()[0]
         world.set_dark(cars, now[cars], self.t_h)
         return cars
 

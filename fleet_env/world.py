@@ -176,7 +176,7 @@ class World:
         state = self.state
         state.dark[cars] = dark
         cars = cars[state.plugged[cars]]
-        state.twin_ref[cars] = self.twin_soc(cars, np.float32(t_h))
+        state.twin_ref[cars] = self.twin_soc(cars, t_h)
         state.ref_h[cars] = t_h
         state.anchor[cars] = state.twin_ref[cars] - state.gap[cars]  # as the twin's cycle
         state.falling[cars] = False

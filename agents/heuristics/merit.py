@@ -13,7 +13,6 @@ import numpy as np
 
 from agents.base import Obs, car_field, check_settings, fleet_field
 from agents.heuristics.demand import DemandSettings, Work
-from fleet_env.observations import FORECAST_H, PRICE_00H
 from fleet_env.types import BoolArray, FloatArray
 from fleet_env.units import MIN_PER_H
 
@@ -22,7 +21,6 @@ _FULL_ETA = 0.92  # at Level 2 power; domain 2a curve
 _COMPRESSOR_FROM_C = 30.0  # outdoor temperature; domain 2b
 # 300 W at the least instead of 15 W + 8 % of a 200 W chip, through the DC-DC stage; domain 2b, 1b
 _COMPRESSOR_KW = (0.300 - 0.031) / 0.93
-_PRICE_SLACK_USD = 1e-5  # float32 copies of one tariff price count as equal
 _NO_CHARGER_KW = 1e-3  # avoids 0 / 0; such a car never finishes charging
 _MIN_STAY_H = 0.25  # one decision step
 
@@ -70,7 +68,7 @@ def margin_usd_per_h(obs: Obs, work: Work, settings: MeritSettings) -> FloatArra
     charge_h = _charge_h(obs)
     margin = busy * _value(obs, work)
     margin *= _serving_share(obs, stay_h, settings)
-    margin -= _energy(obs, busy, _can_defer(obs, stay_h, charge_h, settings), settings)
+    margin -= _energy(obs, busy, _can_defer(obs, charge_h, settings), settings)
     margin -= _shortfall(stay_h, charge_h, settings)
     margin -= fleet_field(obs, "pay_usd_per_h")[:, None]
     return margin
@@ -108,9 +106,7 @@ def _serving_share(obs: Obs, stay_h: FloatArray, settings: MeritSettings) -> Flo
     return share
 
 
-def _can_defer(
-    obs: Obs, stay_h: FloatArray, charge_h: FloatArray, settings: MeritSettings
-) -> BoolArray:
+def _can_defer(obs: Obs, charge_h: FloatArray, settings: MeritSettings) -> BoolArray:
     """Cars whose stated stay holds enough cheap hours to refill what compute draws."""
     left_h = car_field(obs, "cheap_h") - charge_h
     enough: BoolArray = left_h >= settings.defer_margin_h

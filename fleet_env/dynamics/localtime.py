@@ -45,7 +45,7 @@ class LocalTime:
         day, hour = np.divmod(hour, _DAY_H)
         last = self.weekday.shape[1] - 1
         known = np.clip(day, 0, last)
-        weekday = self.weekday.ravel().take(area * (last + 1) + known).astype(np.int64)
+        weekday: IntArray = self.weekday.ravel().take(area * (last + 1) + known).astype(np.int64)
         weekday += day - known
         weekday %= 7
         weekday *= _DAY_H

@@ -56,19 +56,19 @@ def make_legs(round_trip_s: FloatArray, timing: Timing) -> tuple[Leg | None, ...
     """
     people = np.arange(len(round_trip_s))
     legs: list[Leg | None] = []
+    tightest_s = np.inf  # so far: a later round must not make those of an earlier one late
     for target in nearest(round_trip_s):
         away_s = round_trip_s[people, target] - round_trip_s[people, people]
-        legs.append(_leg(target, away_s, timing))
+        slack_s = timing.slack_s[:, None] - away_s
+        counts = (slack_s > 0.0) & timing.asked[:, None]
+        tightest_s = min(tightest_s, float(slack_s[counts].min(initial=np.inf)))
+        legs.append(_leg(target, away_s, timing, tightest_s) if counts.any() else None)
     return tuple(legs)
 
 
-def _leg(target: IntArray, away_s: FloatArray, timing: Timing) -> Leg | None:
-    slack_s = timing.slack_s[:, None] - away_s
-    in_time = slack_s > 0.0
-    counts = in_time & timing.asked[:, None]
-    if not counts.any():
-        return None
-    table = build_wait_table(float(slack_s[counts].min() / timing.slot_s), timing.quantile)
+def _leg(target: IntArray, away_s: FloatArray, timing: Timing, tightest_s: float) -> Leg:
+    in_time = timing.slack_s[:, None] > away_s
+    table = build_wait_table(tightest_s / timing.slot_s, timing.quantile)
     regions = range(len(target))
     return Leg(
         target=None if target.tolist() == list(regions) else tuple(target.tolist()),

@@ -152,8 +152,8 @@ class Exogenous:
 
         Parameters
         ----------
-        level : FloatArray, shape (3, regions)
-            Mean requests per minute of each class and region.
+        level : FloatArray, shape (3, areas)
+            Mean requests per minute of each class and area.
         step, num_steps : int
 
         Returns
@@ -161,8 +161,7 @@ class Exogenous:
         FloatArray, shape (3, areas, num_steps * step_min), float32
         """
         mean = self.demand_rates(step, num_steps)
-        rows = mean.shape[1] // level.shape[1]
-        mean *= np.tile(level.astype(np.float32), rows)[:, :, None]
+        mean *= level.astype(np.float32)[:, :, None]
         return draw_arrivals(mean, self.demand_key, step * self.step_min)
 
 
@@ -322,7 +321,7 @@ def _join(worlds: Sequence[Exogenous]) -> Exogenous:
         local=LocalTime(**joined(local, [field.name for field in fields(LocalTime)])),
         price_views=join_views([world.price_views for world in worlds], first.step_min / MIN_PER_H),
         shocks=join_shocks([world.shocks for world in worlds]),
-        home_load=None if first.home_load is None else by_area([w.home_load for w in worlds]),
+        **joined(worlds, () if first.home_load is None else ("home_load",)),
         **joined(worlds, _BY_AREA),
         **joined(worlds, by_class, axis=1),
     )

@@ -104,14 +104,19 @@ def draw_plain(number: int) -> EnvConfig:
 
 
 def draw_config(number: int) -> EnvConfig:
-    """Draw a small fleet, and what it has to put up with: each thing in about half of the cards."""
+    """Draw a small fleet, and what it has to put up with: each thing in about half of the cards.
+
+    Cars of odd numbers are mostly on duty, so that shocks and transformers meet them there.
+    """
     config, rng = draw_plain(number), np.random.default_rng([20261123, number])
+    willing = number % 2 == 1
     config = replace(
         config,
         num_cars=int(rng.integers(1, 16)),
         regions=_regions(rng),
         feeder=_feeder(rng, config.step_min),
-        owners=_owners(rng),
+        fleet=_at_hand(config.fleet) if willing else config.fleet,
+        owners=OwnersConfig(dropout_per_broken_promise=0.5) if willing else _owners(rng),
         serving=_serving(rng, config),
         datacentre=_datacentre(rng),
         reward=RewardConfig(
@@ -119,9 +124,26 @@ def draw_config(number: int) -> EnvConfig:
             noise_usd_per_quiet_h=float(rng.choice([0.0, 0.2])),
         ),
     )
-    tariffs = [config.energy.tariff, *(r.tariff for r in config.regions.values())]
+    own = [region.tariff or config.energy.tariff for region in config.regions.values()]
+    tariffs = own or [config.energy.tariff]
     return replace(
         config, shocks=_shocks(rng, "day_ahead" in tariffs), telemetry=_telemetry(rng, config)
+    )
+
+
+def _at_hand(fleet: FleetConfig) -> FleetConfig:
+    """Plugged in and linked wherever they are parked, and called back by nobody."""
+    return replace(
+        fleet,
+        paid_habits=True,
+        home_charger_share=1.0,
+        home_link_share=1.0,
+        work_link_share=1.0,
+        work_charger_share=1.0,
+        closed_garage_share=0.0,
+        weights_missing_share=0.0,
+        override_per_month=0.0,
+        reserve_soc=0.1,
     )
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from fleet_env.config import EnvConfig
-from fleet_env.types import DRIVING, EVSE_NONE, FAULT_SILENT, HOME, LINK_NONE, WORK
+from fleet_env.types import DRIVING, EVSE_NONE, HOME, LINK_NONE, WORK
 from tests.reference.constants import ACCELERATORS, EVSE, MODELS, Accelerator, Evse
 from tests.reference.roofline import fitting_tiers, resident_tiers
 
@@ -130,10 +130,9 @@ def linked(car: Car, state: CarState) -> bool:
 
 
 def session_allows(car: Car, state: CarState, config: EnvConfig) -> bool:
-    """Place, link, plug, owner, memory and telemetry let this car compute until it leaves."""
+    """Place, link, plug, owner and memory let this car compute until it leaves."""
     parked = state.place in (HOME, WORK)
     powered = state.powered or car.unplugged_ok
     takes_part = car.enrolled and not state.left
     fits = bool(resident_tiers(car.accelerator, config))
-    reported = state.fault != FAULT_SILENT
-    return parked and powered and linked(car, state) and takes_part and fits and reported
+    return parked and powered and linked(car, state) and takes_part and fits

@@ -137,12 +137,19 @@ def compare_requests(gaps: Gaps, step: Step) -> float:
 
 
 def compare_util(gaps: Gaps, step: Step, service: queueing.Service, share: float) -> None:
-    """Compare how busy the cars of each region and accelerator are."""
+    """Compare how busy the cars of each region and accelerator are.
+
+    The tables are coarse for less than a slot: a tolerance is a share of a car at least.
+    """
     sim, names = step.env.sim, list(step.env.config.fleet.accelerators)
     tolerance = TOLERANCE["share"][0] + share, TOLERANCE["share"][1]
     for region, by_group in enumerate(sim.flows.util[0]):
+        here = zip(step.row.cars, step.out.shifts, strict=True)
+        served_min = sum(shift.serve_min for car, shift in here if car.region == region)
+        part = min(1.0, max(1e-9, served_min / step.env.config.step_min))  # of a car
         for g, a in enumerate(sim.setup.group_accelerator):
-            gaps.look("util", service.util[region, names[a]], by_group[g], tolerance)
+            within = tolerance[0] / part, tolerance[1]
+            gaps.look("util", service.util[region, names[a]], by_group[g], within)
     busy_h, cars = step.out.metric["busy_h"], max(6.0, step.env.config.num_cars)
     gaps.look("busy_h", busy_h, step.info["metric/busy_h"][0], (tolerance[0] * cars, 1e-4))
 

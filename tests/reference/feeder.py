@@ -71,8 +71,11 @@ def added_kwh(shift: Shift) -> float:
 
 
 def cut(wish: energy.Wish, flow: energy.Flow, cut_kwh: float) -> energy.Flow:
-    """Draw less: the pack feeds what the transformer cannot."""
-    stored_kwh = flow.stored_kwh - cut_kwh * wish.eta
+    """Draw less: the pack feeds what the transformer cannot, and never more than is computed.
+
+    (A charger that only computes wastes more than at full power; a pack that does it wastes none.)
+    """
+    stored_kwh = max(flow.stored_kwh - cut_kwh * wish.eta, -wish.compute_kwh)
     delivered_kwh = stored_kwh + wish.compute_kwh
     return replace(
         flow,

@@ -133,8 +133,9 @@ def _age(
     soc0, twin0, twin1 = socs
     soc1 = twin1 - state.gap
     stored_kwh = shift.flow.stored_kwh
-    if stored_kwh != 0.0 and (stored_kwh < 0.0) != state.falling:
-        state.falling = stored_kwh < 0.0
+    change_kwh = stored_kwh if state.powered else stored_kwh + (twin1 - twin0) * car.pack_kwh
+    if change_kwh != 0.0 and (change_kwh < 0.0) != state.falling:
+        state.falling = change_kwh < 0.0
         state.anchor = soc0
     car_c = weather.pack_c + state.excess_k
     fade = ageing.calendar_fade(

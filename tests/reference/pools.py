@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import accumulate
 
 from fleet_env.config import EnvConfig
 from fleet_env.types import BATCH_70B, CHAT_8B, CLASS_TIER, TIER_8B, TIER_70B
@@ -72,7 +73,8 @@ def make_pools(config: EnvConfig) -> list[Pool]:
         chips = [n for n in names if roofline.resident_tiers(ACCELERATORS[n], config) == tiers]
         alike = [_make_pool(config, chips, tiers, region) for region in regions if chips]
         for pool in alike:
-            pool.slack_slots = [_slack_s(alike, turn) / pool.slot_s for turn in regions]
+            slack_s = accumulate((_slack_s(alike, turn) for turn in regions), min)
+            pool.slack_slots = [tightest / pool.slot_s for tightest in slack_s]
             pool.cars, pool.load = [0.0] * config.step_min, [0.0] * config.step_min
             pool.started = [[0.0] * config.step_min for _ in CLASS_TIER]
         pools += alike

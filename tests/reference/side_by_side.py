@@ -87,7 +87,8 @@ class Fate:
     def given(self, step: int, weather: tuple[Weather, ...], recalled: list[bool]) -> Given:
         """Everything but the requests of a step."""
         config, events = self.env.config, self.events
-        t_h, dt_h = step * config.dt_h, config.dt_h
+        t_h, next_h = step * config.step_min / 60, (step + 1) * config.step_min / 60
+        dt_h = config.dt_h
         start_u = draws.uniform(self.start_keys, np.array(step), 1)[0].tolist()
         return Given(
             weather=weather,
@@ -98,8 +99,8 @@ class Fate:
             ),
             next=tuple(
                 Next(
-                    dark=outage_of(events, car, t_h + dt_h, dt_h).dark,
-                    release=released(events, car.region, t_h + dt_h, dt_h),
+                    dark=outage_of(events, car, next_h, dt_h).dark,
+                    release=released(events, car.region, next_h, dt_h),
                 )
                 for car in self.cars
             ),

@@ -42,7 +42,8 @@ def play_step(
     the step. Places, plugs, times and trips are taken from it; all that compute changes is worked
     out here.
     """
-    config, t_h, out = row.config, step * row.config.dt_h, Outcome()
+    config, out = row.config, Outcome()
+    t_h = step * config.step_min / 60.0
     pairs = list(zip(row.cars, row.states, strict=True))
     for (car, state), mine, wanted in zip(pairs, given.cars, actions, strict=True):
         weather = given.weather[car.region]
@@ -61,7 +62,7 @@ def play_step(
         leave_and_arrive(config, car, state, shift, weather, t_h, after, owner_u, out)
     if step + 1 == config.num_steps:
         give_up(row.queues, out)
-    begin_next(row, given, (step + 1) * config.dt_h)
+    begin_next(row, given, (step + 1) * config.step_min / 60.0)
     return out
 
 

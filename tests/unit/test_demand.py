@@ -324,11 +324,14 @@ def test_requests_of_a_step_are_level_times_rate_times_noise() -> None:
     traces = load_traces(config)
     exo = draw_exogenous(config, "train", draws.scenario_key("train", np.arange(4000)), traces)
     level = np.array([50.0, 0.5, 5.0])
-    got = exo.requests(level[:, None], 10, 2)
+    got = exo.requests(np.repeat(level[:, None], len(exo.start_minute), axis=1), 10, 2)
     assert (got.shape, got.dtype) == ((3, 4000, 30), np.float32)
     want = exo.demand_rates(10, 2).mean(axis=(1, 2), dtype=float) * level
     np.testing.assert_allclose(got.mean(axis=(1, 2), dtype=float), want, rtol=0.02)
-    np.testing.assert_array_equal(exo.requests(level[:, None], 11, 1), got[:, :, 15:])
+    np.testing.assert_array_equal(
+        exo.requests(np.repeat(level[:, None], len(exo.start_minute), axis=1), 11, 1),
+        got[:, :, 15:],
+    )
 
 
 def test_slow_noise_has_mean_cv_and_lag_as_set() -> None:

@@ -65,7 +65,7 @@ def test_areas_have_the_stated_shapes() -> None:
     assert world.local.start_h.shape == world.demand_key.shape == world.start_minute.shape == (48,)
     assert world.local.weekday.shape[0] == areas
     assert world.local.weekday.shape[1] >= 1 + 8
-    assert world.requests(np.ones((3, 4)), 2, 3).shape == (3, areas, 45)
+    assert world.requests(np.ones((3, areas)), 2, 3).shape == (3, areas, 45)
     assert len(world.traces) == 4
     for view in world.price_views:
         assert view.price_usd_per_kwh.shape == view.threshold_usd_per_kwh.shape
@@ -165,7 +165,7 @@ def test_joined_views_are_those_of_each_region() -> None:
 def test_requests_of_an_area_are_its_level_times_its_rate() -> None:
     world = draw(card(source="synthetic", cv=0.0), 64)
     level = np.array([[40.0, 4.0, 0.4, 400.0], [30.0] * 4, [20.0, 0.0, 20.0, 20.0]])
-    got = world.requests(level, 40, 4).reshape(3, 64, 4, 60)
+    got = world.requests(np.tile(level, (1, 64)), 40, 4).reshape(3, 64, 4, 60)
     want = world.demand_rates(40, 4).reshape(3, 64, 4, 60) * level[:, None, :, None]
     np.testing.assert_allclose(got.mean((1, 3)), want.mean((1, 3)), rtol=0.05)
     assert not got[BATCH_70B, :, 1].any()

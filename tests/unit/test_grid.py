@@ -278,6 +278,9 @@ def test_rows_do_not_depend_on_the_batch(tariff: str, rows: slice) -> None:
         if entry.name in SHARED:
             continue
         want, got = getattr(whole, entry.name), getattr(part, entry.name)
+        if want is None:
+            assert got is None
+            continue
         at = (slice(None), rows) if entry.name in CLASS_FIRST else rows
         np.testing.assert_array_equal(got, want[at], err_msg=entry.name)
         assert got.dtype == want.dtype

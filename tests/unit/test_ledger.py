@@ -22,8 +22,6 @@ PRICE = np.array([1.0, 2.0, 4.0])
 CONFIG = EnvConfig(
     reward=RewardConfig(
         pay_usd_per_on_duty_h=0.5,
-        shortfall_usd=10,
-        shortfall_usd_per_kwh=2,
         slo_penalty=3,
         cellular_usd_per_gb=7,
         request_kb=1e6,  # 1 GB a request
@@ -78,6 +76,7 @@ def test_step_by_hand() -> None:
             carbon_kg=-1.0,
             shortfalls=1,
             shortfall_kwh=3.0,
+            shortfall_usd=10.0 + 2 * 3.0,
             broken_promises=1,
             dropouts=1,
         ),

@@ -158,7 +158,7 @@ def test_load_left_by_hand() -> None:
 def test_terms_by_hand() -> None:
     assert rewards.avoided(REQUESTS, PRICE).tolist() == [10 + 40 + 120, 4]
     assert rewards.slo_penalty(REQUESTS, PRICE, CONFIG).tolist() == [(10 + 40) * 0.5, 0]
-    cost = rewards.shortfall_cost(np.array([0.0, 1.0, 2.0]), np.array([0.0, 3.0, 1.5]), CONFIG)
+    cost = rewards.shortfall_cost(np.array([0.0, 1.0, 2.0]), np.array([0.0, 3.0, 1.5]), 10.0, 2.0)
     assert cost.tolist() == [0, 16, 23]
     assert rewards.cellular_gb(np.array([250_000.0]), CONFIG).tolist() == [2.0]
 

@@ -32,14 +32,13 @@ class Steady:
 
     def requests(self, level: FloatArray, step: int, num_steps: int) -> FloatArray:
         self.asked.append((step, num_steps))
-        by_area = np.tile(level, (1, self.num_envs))  # (3, areas): area = row * R + region
-        return np.repeat(by_area[:, :, None], num_steps * MINUTES, axis=2).astype(np.float32)
+        return np.repeat(level[:, :, None], num_steps * MINUTES, axis=2).astype(np.float32)
 
 
 def _service(config: EnvConfig, num_envs: int) -> tuple[Service, Steady]:
-    service = Service(config, serving_setup(config, list(config.fleet.accelerators)), 0.5, num_envs)
+    service = Service(config, serving_setup(config, list(config.fleet.accelerators)), num_envs)
     exo: Any = Steady(num_envs)
-    service.begin(exo)
+    service.begin(exo, [config] * num_envs)
     return service, exo
 
 
