@@ -9,7 +9,14 @@ import numpy as np
 import pytest
 from numpy.typing import ArrayLike, NDArray
 
-from fleet_env.observations import CAR, CAR_FIELDS, FLEET, FLEET_FIELDS
+from fleet_env.observations import (
+    CAR,
+    CAR_FIELDS,
+    FLEET,
+    FLEET_FIELDS,
+    FORECAST_H,
+    PRICE_00H,
+)
 
 Obs = dict[str, NDArray[Any]]
 MakeObs = Callable[..., Obs]
@@ -57,8 +64,19 @@ def build_obs(
     by_field[CAR["local_hour"]] = (np.round(angle * 12 / np.pi, 3) % 24)[:, None]
     for name, value in {**PLAIN_CAR, **(cars or {})}.items():
         by_field[CAR[name]] = value
+    if "cheap_h" not in (cars or {}):
+        by_field[CAR["cheap_h"]] = _cheap_h(per_fleet, by_field[CAR["stay_h"]])
     allowed = np.broadcast_to(np.asarray(mask, np.int8), shape).copy()
     return {"cars": by_field.transpose(1, 2, 0), "fleet": per_fleet, "mask": allowed}
+
+
+def _cheap_h(per_fleet: NDArray[Any], stay_h: NDArray[Any]) -> NDArray[Any]:
+    """Whole hours of the stay whose price is at most that of a refill."""
+    series = per_fleet[:, PRICE_00H : PRICE_00H + FORECAST_H]
+    cheap = series <= per_fleet[:, [FLEET["refill_price"]]] + 1e-5
+    before = np.concatenate([np.zeros((len(cheap), 1)), np.cumsum(cheap, axis=1)], axis=1)
+    whole_h = np.minimum(stay_h, FORECAST_H).astype(int)
+    return np.take_along_axis(before, whole_h, axis=1)
 
 
 @pytest.fixture(scope="session")

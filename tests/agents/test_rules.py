@@ -121,6 +121,7 @@ def test_cheapest_first_takes_the_least_power(make_obs: Any) -> None:
 def test_cheapest_first_goes_where_energy_is_cheap(make_obs: Any) -> None:
     policy = agents.make("cheapest_first", **EXACT)
     far = {"region": [0, 1, 1], "price": [0.50, 0.20, -0.05], "refill_price": -0.05}
+    far["cheap_h"] = 0
     assert _act(policy, make_obs(far, TWO_CARS)) == [0, 1, 1]
 
 

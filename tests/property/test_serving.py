@@ -171,10 +171,10 @@ def test_flows_are_finite_not_negative_and_of_their_kind(spec: Spec) -> None:
     assert not flows.lost[:, 2].any()
     assert not flows.diverted[:, 2].any()
     assert not flows.expired[:, :2].any()
-    # 1 % by admission, more where later rounds with more slack fill up what earlier ones met; the
-    # table is coarse where 1e9 slots run at a load of 1 - 1e-8 with a slack of 0.02 service times
-    if case.setup.num_regions == 1:
-        assert (flows.late[:, :2] <= 0.04 * flows.dispatched[:, :2] + 1e-12).all()
+    # 1 % by admission; the table is coarse where 1e9 slots run at a load of 1 - 1e-8 with a slack of
+    # 0.02 service times, more so with the little slack that far regions leave
+    most = 0.04 if case.setup.num_regions == 1 else 0.06
+    assert (flows.late[:, :2] <= most * flows.dispatched[:, :2] + 1e-12).all()
 
 
 @settings(derandomize=True, deadline=None, max_examples=150)
@@ -255,7 +255,8 @@ def _legs(case: Case, groups: tuple[int, ...], asked: list[int]) -> list[dict[st
     """Who asks whom in each round: targets, slack of the round, classes open by people's region."""
     trips_s = round_trips_s(case.config)
     regions, base_s = range(len(trips_s)), case.config.serving.rtt_s
-    legs = []
+    legs: list[dict[str, Any]] = []
+    slack_s = math.inf  # the tightest so far
     for i in regions:
         near = [sorted(regions, key=lambda d: (d != o, trips_s[o, d], d))[i] for o in regions]
         left = {
@@ -264,7 +265,7 @@ def _legs(case: Case, groups: tuple[int, ...], asked: list[int]) -> list[dict[st
             for k in asked
         }
         open_to = {key for key, slack_s in left.items() if slack_s > 0.0}
-        slack_s = min((left[key] for key in open_to), default=math.inf)
+        slack_s = min([slack_s, *(left[key] for key in open_to)])
         legs.append({"to": near, "open": open_to, "slack_s": slack_s})
     return legs
 

@@ -12,6 +12,7 @@ from fleet_env.blocks import split_blocks
 from fleet_env.config import DemandConfig, EnvConfig, FleetConfig, ServingConfig
 from fleet_env.config_world import RegionConfig
 from fleet_env.dynamics.serving_setup import serving_setup
+from fleet_env.generators.start import mean_plugged_linked
 from fleet_env.service import Service
 from fleet_env.types import BATCH_70B, CHAT_8B, CHAT_70B, FloatArray
 
@@ -64,8 +65,8 @@ def test_demand_is_shared_out_by_region_and_served_by_row() -> None:
     assert service.flows.diverted[0].sum() == 0.0
     assert service.flows.dispatched[1].tolist() == [0.0, 0.0, 0.0]
     assert service.util.shape == service.busy_h.shape == (2,)
-    # mean work of all demand: half of half of the cars, of which half of the chat must not leave
-    busy_cars = 0.25 * NUM_CARS * (0.5 * 0.7 + 0.3)
+    # mean work of all demand: half of the linked cars, of which half of the chat must not leave
+    busy_cars = 0.5 * mean_plugged_linked(config) * NUM_CARS * (0.5 * 0.7 + 0.3)
     assert service.busy_h == pytest.approx([busy_cars * 0.25, 0.0], rel=1e-6)
     assert service.util == pytest.approx([busy_cars / 1000.0, 0.0], rel=1e-6)
 

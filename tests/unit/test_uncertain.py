@@ -16,7 +16,13 @@ from fleet_env.uncertain import UNCERTAIN, cards_of_rows, check_randomise, draw_
 from fleet_env.vector_env import FleetVectorEnv
 from tests.contract.plays import random_bits
 
-SMALL: dict[str, Any] = {"num_cars": 30, "days": 1}
+# A morning in which owners who plug in often leave, some of them short: every name has an effect.
+MORNING: dict[str, Any] = {
+    "num_cars": 30,
+    "start_hour": 5.0,
+    "fleet": {"paid_habits": True, "level1_share": 0.5},
+    "reward": {"shortfall_deadband_soc": 0.0},
+}
 ROWS, STEPS = 2, 20
 # one value each that is far from that of the suburb
 SET = {
@@ -144,44 +150,61 @@ def test_the_reset_info_says_what_was_drawn() -> None:
     assert "uncertain" not in plain
 
 
-def rewards(overrides: dict[str, Any]) -> tuple[Any, Any]:
-    """Rewards and metrics of some steps of random duty, shapes (steps, rows) each."""
-    env = FleetVectorEnv("suburb", ROWS, **SMALL, **overrides)
+def fleet(num_envs: int, *overrides: dict[str, dict[str, Any]]) -> FleetVectorEnv:
+    settings = dict(MORNING)
+    for override in overrides:
+        for section, values in override.items():
+            settings[section] = {**settings.get(section, {}), **values}
+    return FleetVectorEnv("suburb", num_envs, **settings)
+
+
+def play(*overrides: dict[str, dict[str, Any]]) -> tuple[Any, dict[str, Any]]:
+    """Rewards of some steps of random duty, and what was booked, shapes (steps, rows)."""
+    env = fleet(ROWS, *overrides)
     env.reset(seed=11)
-    bits = random_bits(5, (STEPS, ROWS, SMALL["num_cars"]))
-    played = [env.play(action) for action in bits]
-    keys = [key for key in played[0][3] if key.startswith(("reward/", "metric/"))]
-    return (
-        np.array([reward for _, reward, _, _ in played]),
-        {key: np.array([info[key] for *_, info in played]) for key in keys},
-    )
+    played = [env.play(action) for action in random_bits(5, (STEPS, ROWS, MORNING["num_cars"]))]
+    names = [name for name in played[0][3] if name.startswith(("reward/", "metric/", "cost/"))]
+    booked = {name: np.array([info[name] for *_, info in played]) for name in names}
+    return np.array([reward for _, reward, _, _ in played]), booked
+
+
+@pytest.fixture(scope="module")
+def plain() -> Any:
+    return play()[0]
 
 
 @pytest.mark.parametrize("name", UNCERTAIN)
-def test_a_card_that_draws_one_value_plays_as_the_card_with_that_value(name: str) -> None:
+def test_a_card_that_draws_one_value_plays_as_the_card_with_that_value(
+    name: str, plain: Any
+) -> None:
     value = SET[name]
-    plain, _ = rewards({})
-    drawn, drawn_info = rewards({"randomise": {name: [value, value]}})
-    as_set, set_info = rewards({UNCERTAIN[name]: {name: value}})
-    for key, booked in set_info.items():
-        np.testing.assert_array_equal(drawn_info[key], booked, key)
+    drawn, drawn_books = play({"randomise": {name: [value, value]}})
+    as_set, books = play({UNCERTAIN[name]: {name: value}})
+    for key in books:
+        np.testing.assert_array_equal(drawn_books[key], books[key], key)
     np.testing.assert_array_equal(drawn, as_set)
-    if name != "shortfall_usd":  # nobody leaves short within these hours
-        assert (drawn != plain).any(), "the setting makes no difference here: the test is empty"
+    assert (drawn != plain).any(), "the setting makes no difference here: the test is empty"
+
+
+@pytest.mark.parametrize("name", UNCERTAIN)
+def test_so_does_one_with_a_data_centre_paid_by_its_peak(name: str) -> None:
+    """The charge on the peak is a quotient of sums: equal up to rounding."""
+    peak, value = {"datacentre": {"dc_cost": "peak"}}, SET[name]
+    drawn, _ = play(peak, {"randomise": {name: [value, value]}})
+    as_set, _ = play(peak, {UNCERTAIN[name]: {name: value}})
+    np.testing.assert_allclose(drawn, as_set, rtol=1e-9, atol=1e-12)
 
 
 def test_rows_that_draw_different_values_play_as_cards_of_their_own() -> None:
     ranges = {"load": [0.25, 1.0], "overhead_w": [60.0, 250.0], "home_link_share": [0.4, 0.85]}
-    env = FleetVectorEnv(num_envs=2, randomise=ranges, **SMALL)
+    env = fleet(2, {"randomise": ranges})
     _, info = env.reset(options={"scenario_seeds": [21, 34]})
-    bits = random_bits(6, (STEPS, 2, SMALL["num_cars"]))
+    bits = random_bits(6, (STEPS, 2, MORNING["num_cars"]))
     together = np.array([env.play(action)[1] for action in bits])
     for row, index in enumerate((21, 34)):
-        values = {name: float(v[row]) for name, v in info["uncertain"].items()}
-        sections: dict[str, dict[str, float]] = {}
-        for name, value in values.items():
-            sections.setdefault(UNCERTAIN[name], {})[name] = value
-        alone = FleetVectorEnv(num_envs=1, **SMALL, **sections)
+        alone = fleet(
+            1, *({UNCERTAIN[n]: {n: float(v[row])}} for n, v in info["uncertain"].items())
+        )
         alone.reset(options={"scenario_seeds": [index]})
         played = [alone.play(action[row : row + 1])[1][0] for action in bits]
         np.testing.assert_array_equal(together[:, row], played)
