@@ -6,29 +6,25 @@ Numbers are those of the project's list of invariants.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fleet_env.config import ServingConfig
 from fleet_env.dynamics.energy import full_load_heat_w, load_evse
+from fleet_env.dynamics.losses import copies
 from fleet_env.dynamics.roofline import accelerator
 from fleet_env.types import (
     BATCH_70B,
     DRIVING,
     EVSE_NONE,
+    FAULT_SILENT,
     HOME,
     LINK_NONE,
+    LINK_WIFI,
     WORK,
 )
-from tests.contract.records import (
-    PLAIN_CASES,
-    Day,
-    law_tests,
-    record,
-)
+from tests.contract.records import PLAIN_CASES, Day, Step, law_tests, record
 
 KWH = 2e-5  # rounding of a step in float32 (model.md 2.7)
 CLASS = ("chat_8b", "chat_70b", "batch_70b")
@@ -63,20 +59,25 @@ def _requests(state: dict[str, NDArray[Any]]) -> NDArray[Any]:
     return held
 
 
+def throughput(day: Day) -> NDArray[Any]:
+    """Factor on what the cars of each row serve."""
+    return np.array([card.serving.throughput_factor for card in day.cards])
+
+
 def invariant_2(day: Day) -> None:
     """Work: what is served never exceeds cars times time; nothing comes out that did not go in."""
-    setup = day.env.sim.setup
+    setup, factor = day.env.sim.setup, throughput(day)
     fastest = setup.rate.max(axis=0)
     for step in day.steps:
         info, flows = step.info, step.flows
-        assert (info["metric/busy_h"] <= info["metric/serving_h"] * (1 + 1e-6) + 1e-12).all()
+        serving_h = info["metric/serving_h"] * factor
+        assert (info["metric/busy_h"] <= serving_h * (1 + 1e-6) + 1e-12).all()
         assert (info["metric/serving_h"] <= info["metric/on_duty_h"] + 1e-6).all()
-        serving_s = info["metric/serving_h"] * 3600
         with np.errstate(divide="ignore", invalid="ignore"):
             at_least_s = np.where(flows.dispatched > 0, flows.dispatched / fastest, 0.0).sum(axis=1)
-        assert (at_least_s <= serving_s * (1 + 1e-6) + 1e-9).all()
+        assert (at_least_s <= serving_h * 3600 * (1 + 1e-6) + 1e-9).all()
         if setup.num_groups == 1:
-            rate = np.where(setup.rate[0] > 0, setup.rate[0], np.inf)
+            rate = np.where(setup.rate[0] > 0, setup.rate[0], np.inf) / copies(day.config.serving)
             busy_h = (flows.dispatched / rate).sum(axis=1) / 3600
             np.testing.assert_allclose(info["metric/busy_h"], busy_h, rtol=1e-9, atol=1e-12)
         done = flows.on_time + flows.late + flows.lost
@@ -86,43 +87,92 @@ def invariant_2(day: Day) -> None:
         assert flows.util.max() <= 1 + 1e-12
 
 
-@cache
-def _heat_w(mix: tuple[str, ...]) -> NDArray[Any]:
-    """Heat of a car at full load by accelerator, with the settings no case changes [W]."""
-    serving = ServingConfig()
-    busy_w = np.array([accelerator(name).busy_w for name in mix])
-    return full_load_heat_w(busy_w, overhead_w=serving.overhead_w, eta_dcdc=serving.eta_dcdc)
-
-
 def inlet_c(day: Day, step: int, place: NDArray[Any]) -> NDArray[Any]:
     """Air at the inlet of every car [degC], from the formula of model.md 2.6."""
     config, params = day.config, day.env.sim.world.params
-    heat_w = _heat_w(tuple(config.fleet.accelerators))[params.accelerator]
-    ambient_c = np.repeat(day.env.sim.exo.ambient_c[:, step], config.num_cars)
+    chip_w = np.array([accelerator(name).busy_w for name in config.fleet.accelerators])
+    heat_w = full_load_heat_w(
+        chip_w[params.accelerator] * day.of_cars(lambda card: card.serving.chip_w_factor),
+        overhead_w=day.of_cars(lambda card: card.serving.overhead_w),
+        eta_dcdc=config.serving.eta_dcdc,
+    )
+    ambient_c = day.env.sim.exo.ambient_c[day.area, step]
     garage = params.closed_garage & (place == HOME)
     return ambient_c + garage * heat_w / config.thermal.garage_w_per_k
 
 
+def neighbourhood(day: Day) -> NDArray[Any]:
+    """Neighbourhood of every car, numbered through the batch."""
+    row, number = np.divmod(np.arange(day.env.num_envs * day.config.num_cars), day.config.num_cars)
+    homes = day.config.feeder.homes
+    return row * -(-day.config.num_cars // homes) + number // homes
+
+
+def link_of(day: Day, now: dict[str, NDArray[Any]]) -> NDArray[Any]:
+    """Link at the place of every car."""
+    params = day.env.sim.world.params
+    return np.where(now["place"] == HOME, params.home_link, params.work_link)
+
+
+def link_down(day: Day, step: Step) -> NDArray[np.bool_]:
+    """Whether the link of every car is down at the start of a step."""
+    near, now, out = neighbourhood(day), step.before, step.outages
+    down = np.zeros(near.shape, np.bool_)
+    if out.home_down is not None:
+        down |= out.home_down[near] & (now["place"] == HOME) & (link_of(day, now) == LINK_WIFI)
+    if out.down is not None:
+        down |= out.down[near]
+    return down
+
+
+def hours_forbid(day: Day, k: int) -> NDArray[np.bool_]:
+    """Whether the owner of every car allows nothing at the start of step k."""
+    owners, hour = day.config.owners, day.env.sim.exo.local_hour[day.area, k]
+    closed = ~_within(hour, owners.allowed_from_h, owners.allowed_to_h)
+    closed &= owners.allowed_from_h % 24 != owners.allowed_to_h % 24
+    quiet = _within(hour, owners.quiet_from_h, owners.quiet_to_h)
+    return closed | (quiet & day.env.sim.world.params.quiet)
+
+
+def _within(hour: NDArray[Any], from_h: float, to_h: float) -> NDArray[np.bool_]:
+    return (hour - from_h) % 24 < (to_h - from_h) % 24
+
+
+def cap_h(day: Day) -> float:
+    """Hours on duty that an owner allows in the episode."""
+    return day.config.owners.cap_h_per_month * day.config.days / 30.4375 or np.inf
+
+
 def invariant_4(day: Day) -> None:
-    """No work in a car that drives, lacks link, plug, charge or model, is hot or called back."""
+    """No work in a car that drives, lacks link, plug, charge, model or leave, or is too hot."""
     params, setup, config = day.env.sim.world.params, day.env.sim.setup, day.config
     fits = setup.tier_fits.any(axis=1)[params.accelerator]
+    near = neighbourhood(day)
     for k, step in enumerate(day.steps):
         cars, now, flows = step.duty.cars, step.before, step.duty.flows
         on = cars[flows.on]
         assert step.action.ravel()[on].all()
         assert now["mask"][on].all()
-        place = now["place"][on]
-        assert np.isin(place, (HOME, WORK)).all()
-        link = np.where(place == HOME, params.home_link[on], params.work_link[on])
-        assert (link != LINK_NONE).all()
-        assert (now["plugged"][on] | params.unplugged_ok[on]).all()
+        assert np.isin(now["place"][on], (HOME, WORK)).all()
+        assert (link_of(day, now)[on] != LINK_NONE).all()
+        assert not link_down(day, step)[on].any()
+        assert (powered(now)[on] | params.unplugged_ok[on]).all()
         assert (now["soc"][on] > params.reserve_soc[on]).all()
         assert (now["snooze_h"][on] > now["t_h"]).all()
         assert fits[on].all()
         assert (inlet_c(day, k, now["place"])[on] < config.thermal.off_from_c + 1e-4).all()
-        end_h = np.minimum(now["event_h"], now["snooze_h"])[cars]
-        left_min = np.clip((end_h - now["t_h"]) * 60, 0, config.step_min)
+        assert params.enrolled[on].all()
+        assert not now["left"][on].any()
+        assert not hours_forbid(day, k)[on].any()
+        assert (now["duty_h"][on] < cap_h(day)).all()
+        assert (now["fault"][on] != FAULT_SILENT).all()
+        end_h = np.minimum(now["event_h"], now["snooze_h"])
+        if step.outages.fails_h is not None:
+            end_h = np.minimum(end_h, step.outages.fails_h[near])
+        if step.outages.home_fails_h is not None:
+            wifi = (now["place"] == HOME) & (link_of(day, now) == LINK_WIFI)
+            end_h = np.where(wifi, np.minimum(end_h, step.outages.home_fails_h[near]), end_h)
+        left_min = np.clip((end_h[cars] - now["t_h"]) * 60, 0, config.step_min)
         assert (flows.on_min <= left_min * flows.on + 1e-3).all()
         serving = cars[flows.serve_min > 0]
         assert np.isin(serving, on).all()
@@ -131,23 +181,29 @@ def invariant_4(day: Day) -> None:
         assert not now["duty"][not_awake].any()
 
 
+def powered(state: dict[str, NDArray[Any]]) -> NDArray[np.bool_]:
+    """Whether every car is plugged in where there is power."""
+    lit: NDArray[np.bool_] = state["plugged"] & ~state["dark"]
+    return lit
+
+
 def evse_of(day: Day, state: dict[str, NDArray[Any]]) -> NDArray[Any]:
     """EVSE row in use per car."""
     params = day.env.sim.world.params
     evse = np.where(state["place"] == HOME, params.home_evse, params.work_evse)
-    return np.where(state["plugged"], evse, EVSE_NONE)
+    return np.where(powered(state), evse, EVSE_NONE)
 
 
 def twin_at(day: Day, state: dict[str, NDArray[Any]], t_h: Any) -> NDArray[Any]:
     """Soc of every twin at a time before its next event, in float64 (model.md 1)."""
     params = day.env.sim.world.params
-    dc_kw = load_evse(np.float64).dc_kw[evse_of(day, state)]
+    dc_kw, lit = load_evse(np.float64).dc_kw[evse_of(day, state)], powered(state)
     standby_kw = day.config.fleet.standby_w / 1000 * (state["place"] != DRIVING)
-    rate = np.where(state["plugged"], dc_kw, -standby_kw) / params.pack_kwh.astype(np.float64)
+    rate = np.where(lit, dc_kw, -standby_kw) / params.pack_kwh.astype(np.float64)
     ref = state["twin_ref"].astype(np.float64)
     soc = ref + rate * (t_h - state["ref_h"].astype(np.float64))
     limit = np.maximum(params.charge_limit, ref)
-    return np.maximum(np.where(state["plugged"], np.minimum(soc, limit), soc), 0.0)
+    return np.maximum(np.where(lit, np.minimum(soc, limit), soc), 0.0)
 
 
 def invariant_5(day: Day) -> None:
@@ -171,7 +227,7 @@ def invariant_5(day: Day) -> None:
         stay = still[cars]
         into_kwh = step.meter.battery_kwh.astype(np.float64)
         standby_kwh = np.where(
-            before["plugged"][cars], 0.0, day.config.fleet.standby_w / 1000 * dt_h
+            powered(before)[cars], 0.0, day.config.fleet.standby_w / 1000 * dt_h
         )
         standby_kwh = np.minimum(
             standby_kwh, twin_at(day, before, float(before["t_h"]))[cars] * pack[cars]
@@ -195,7 +251,7 @@ def invariant_6(day: Day) -> None:
         if step.meter is None:
             continue
         cars = step.duty.cars
-        unplugged = ~step.before["plugged"][cars]
+        unplugged = ~powered(step.before)[cars]
         assert (step.meter.meter_kwh[unplugged] == 0).all()
         assert (step.meter.twin_meter_kwh[unplugged] == 0).all()
         assert (step.meter.meter_kwh >= 0).all()
@@ -235,15 +291,14 @@ def invariant_8(day: Day) -> None:
 
 def invariant_9(day: Day) -> None:
     """No serving car idles in a step in which more batch work waits than all could start."""
-    setup = day.env.sim.setup
+    setup, factor = day.env.sim.setup, throughput(day)
     hosts = np.flatnonzero(setup.rate[:, BATCH_70B] > 0)
     for step in day.steps:
-        room = step.info["metric/serving_h"] * 3600 * setup.rate[:, BATCH_70B].max()
+        room = step.info["metric/serving_h"] * factor * 3600 * setup.rate[:, BATCH_70B].max()
         flooded = step.before["batch_due"].sum(axis=1) >= room * (1 + 1e-6)
         flooded &= step.info["metric/serving_h"] > 1e-6
         serving = np.zeros(step.flows.util.shape, bool)
-        profile = step.duty.profile.sum(axis=2)
-        serving[:, hosts] = profile[:, hosts] > 0
+        serving[:, :, hosts] = step.duty.profile.sum(axis=3)[:, :, hosts] > 0
         util = step.flows.util[flooded][serving[flooded]]
         np.testing.assert_allclose(util, 1.0, rtol=1e-9)
 

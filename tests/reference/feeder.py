@@ -81,5 +81,8 @@ def cut(wish: energy.Wish, flow: energy.Flow, cut_kwh: float) -> energy.Flow:
         flow,
         metered_kwh=flow.metered_kwh - cut_kwh,
         stored_kwh=stored_kwh,
-        throughput_kwh=energy.burst_throughput_kwh(wish, delivered_kwh),
+        throughput_kwh=min(  # where compute is fed first, each kWh cut adds one at most
+            energy.burst_throughput_kwh(wish, delivered_kwh),
+            flow.throughput_kwh + flow.stored_kwh - stored_kwh,
+        ),
     )

@@ -94,8 +94,7 @@ def settle(
     gap_growth = (need_kwh - flow.stored_kwh) / car.pack_kwh
     state.gap += gap_growth
     book_energy(car, weather, flow.metered_kwh - flow.twin_metered_kwh, gap_growth, out)
-    if need_kwh > flow.stored_kwh:
-        out.count("pack_kwh", min(shift.compute_kwh, need_kwh - flow.stored_kwh))
+    out.count("pack_kwh", max(0.0, need_kwh - flow.stored_kwh))
     _warm_up(config, car, state, shift, weather)
     _age(config, car, state, shift, weather, need_kwh, (soc0, twin0, twin1), out)
 

@@ -82,13 +82,13 @@ def make_pools(config: EnvConfig) -> list[Pool]:
 
 
 def _slack_s(alike: list[Pool], turn: int) -> float:
-    """Smallest time left among the pairs of a round that are within the limit; inf if none is."""
+    """Smallest time left among the pairs of the rounds so far that are within the limit."""
     left = [
         pool.left_s[people][tier]
         for pool in alike
         for people, asked in enumerate(pool.turn)
         for tier in pool.asked_for
-        if asked == turn
+        if asked <= turn
     ]
     return min([x for x in left if x > 0.0], default=math.inf)
 
