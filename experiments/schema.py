@@ -100,6 +100,7 @@ class StudyTable:
     """One option of the group `study`."""
 
     name: str = MISSING
+    show_money: bool = False  # also print what every variant earns, not only what it changes
     variants: dict[str, VariantSettings] = field(default_factory=dict)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from omegaconf import DictConfig
+from rich.table import Table
 
 from experiments import report, schema
 from experiments.matrix import play_matrix
@@ -128,18 +129,35 @@ def _show(changes: pd.DataFrame, settings: schema.StudySettings, out: Path) -> N
     if absent:
         note += f" Left out, as they change nothing here: {', '.join(sorted(absent))}."
     head = f"{settings.study.name} of {settings.env.name}"
+    console = report.console()
+    if settings.study.show_money:
+        title = f"{head}: USD per car-month (mean over days)"
+        console.print(_table(title, "", _with_base(changes), _money))
     title = f"{head}: change of USD per car-month (mean over days)"
+    console.print(_table(title, note, changes, _cell))
+    console.print(f"results: {out}", soft_wrap=True, highlight=False)
+
+
+def _table(title: str, note: str, rows: pd.DataFrame, cell: Callable[[Any], str]) -> Table:
     table = report.new_table(title, note)
     table.add_column("variant", no_wrap=True)
-    policies = list(changes["policy"].unique())
+    policies = list(rows["policy"].unique())
     for policy in policies:
         table.add_column(policy.replace("_", " "), justify="right")
-    for variant, part in changes.groupby("variant", sort=False):
+    for variant, part in rows.groupby("variant", sort=False):
         cells = part.set_index("policy").loc[policies]
-        table.add_row(str(variant), *(_cell(row) for row in cells.itertuples()))
-    console = report.console()
-    console.print(table)
-    console.print(f"results: {out}", soft_wrap=True, highlight=False)
+        table.add_row(str(variant), *(cell(row) for row in cells.itertuples()))
+    return table
+
+
+def _with_base(changes: pd.DataFrame) -> pd.DataFrame:
+    """Put the card itself first, as a variant that changes nothing."""
+    base = changes.drop_duplicates("policy").assign(variant=BASE, change=0.0)
+    return pd.concat([base, changes], ignore_index=True)
+
+
+def _money(row: Any) -> str:
+    return f"{row.base + row.change:+.3f}"
 
 
 def _cell(row: Any) -> str:

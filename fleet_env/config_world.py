@@ -44,7 +44,7 @@ class OwnersConfig:
     """Who takes part, when, and how they react."""
 
     opt_in: str = "all"  # all: every car is enrolled | by_pay: the share that the pay attracts
-    expected_duty_h_per_month: float = 100.0  # what owners reckon with; suburb: 3.4 h a day
+    expected_duty_h_per_month: float = 34.0  # what owners reckon with; as the suburb's best rule
     dropout_per_broken_promise: float = 0.05  # chance to leave for good; domain 7, est
     cap_h_per_month: float = 0.0  # on-duty hours an owner allows, given out by the day; 0: no cap
     quiet_share: float = 0.0  # owners who forbid compute in quiet hours (domain 7: 0.1 of homes)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fleet_env.config import EnvConfig
-from fleet_env.metrics import METRICS
+from fleet_env.metrics import COSTS, METRICS
 from fleet_env.observations import CAR_FIELDS, FLEET_FIELDS, field_docs
 from fleet_env.vector_env import FleetVectorEnv, Info, Obs
 
@@ -23,13 +23,23 @@ class FleetEnv(gym.Env[Obs, NDArray[np.int8]]):
     price, ages its pack and may leave its owner short. The reward is what the fleet saves, in USD.
     An episode is a day from noon to noon (a setting).
 
+    A card may spread the fleet over regions with clocks, prices, weather and demand of their own,
+    put homes behind transformers, make reports of cars late or missing, let owners join for pay,
+    set hours or leave for good, and bring storms, outages, heat, price spikes, crowds and model
+    releases. The default has one region and none of this, but that an owner who is let down may
+    leave.
+
     ## Action Space
-    `MultiBinary(num_cars)`: 1 = on duty. Bits of cars that may not compute (see `mask`) are refused
-    and counted.
+    `MultiBinary(num_cars)`: 1 = on duty. Bits of cars that may not compute are refused and counted
+    by the first reason that applies, in the order of ``metric/refused_<reason>`` below. Taking part
+    is the owner's choice: cars that never joined, and cars whose owner left, are `opted_out`.
 
     ## Observation Space
     `Dict(cars=Box(num_cars, F), fleet=Box(G,), mask=MultiBinary(num_cars))`, or with
-    ``observation="fleet"`` the fleet vector alone. All float32, in the units below.
+    ``observation="fleet"`` the fleet vector alone. All float32, in the units below. `mask` tells
+    which bits reports allow. Where reports are late or missing (`telemetry`) it and the fields of
+    cars show what was reported last; refusals go by the truth. With several regions each car shows
+    price, carbon, weather and clock of its own.
 
     Fields of `cars`::
 
@@ -40,20 +50,29 @@ class FleetEnv(gym.Env[Obs, NDArray[np.int8]]):
     {fleet_fields}
 
     ## Rewards
-    USD per step: `avoided` data-centre cost of requests completed in cars within their SLO or
-    deadline, minus `energy`, `wear`, `owner`, `data` and `slo`, each in ``info["reward/<term>"]``.
-    Never using a car scores exactly 0.
+    USD per step, the sum of ``info["reward/<term>"]``, costs being negative: `avoided` data-centre
+    cost of requests completed in cars within their SLO or deadline; `energy`; `wear` of packs;
+    `owner` (pay, shortfalls, public charging, owners who leave, noise); cellular `data`; `slo`
+    (late and lost requests); `capacity`, what a lower peak of the data centre saves, on cards that
+    pay its capital by the peak. Never using a car scores exactly 0.
 
     ## Info
-    Per step, beside ``info["reward/<term>"]``, the metrics below as ``info["metric/<name>"]`` and
-    constraint costs as ``info["cost/<name>"]``: `shortfall` (count) and `slo` (requests).
+    Per step, beside ``info["reward/<term>"]``, the metrics below as ``info["metric/<name>"]``:
 
     {metrics}
 
+    and constraint costs as ``info["cost/<name>"]``:
+
+    {costs}
+
+    With `car_reward` also ``info["car_reward"]``. At reset ``info["scenario"]``, the index that is
+    played, and on cards that draw uncertain parameters ``info["uncertain"]``: what was drawn for
+    this episode, by name. Observations do not show it: they quote the numbers of the card.
+
     ## Starting State
     Scenario `(split, index)` fixes the date, the cars, their places and charge (stationary
-    distribution), prices, weather and demand, whatever the agent does. ``reset(seed=s)`` plays
-    index `s`.
+    distribution), prices, weather, demand, shocks and uncertain parameters, whatever the agent
+    does. ``reset(seed=s)`` plays index `s`.
 
     ## Episode End
     Truncated at the horizon; never terminated. ``info["episode_sums"]`` then holds the sums of the
@@ -122,10 +141,15 @@ def _indent(text: str) -> str:
     return text.replace("\n", "\n    ")
 
 
+def _bullets(docs: dict[str, str]) -> str:
+    return "\n".join(f"* `{name}`: {doc}" for name, doc in docs.items())
+
+
 if FleetEnv.__doc__:  # stripped under python -OO
-    FleetEnv.__doc__ = FleetEnv.__doc__.replace("{car_fields}", _indent(field_docs(CAR_FIELDS)))
-    FleetEnv.__doc__ = FleetEnv.__doc__.replace(
-        "{fleet_fields}", _indent(field_docs(FLEET_FIELDS))
-    ).replace(
-        "{metrics}", _indent("\n".join(f"* `{name}`: {doc}" for name, doc in METRICS.items()))
-    )
+    for _mark, _text in {
+        "{car_fields}": field_docs(CAR_FIELDS),
+        "{fleet_fields}": field_docs(FLEET_FIELDS),
+        "{metrics}": _bullets(METRICS),
+        "{costs}": _bullets(COSTS),
+    }.items():
+        FleetEnv.__doc__ = FleetEnv.__doc__.replace(_mark, _indent(_text))

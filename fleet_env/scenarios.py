@@ -135,6 +135,7 @@ CARDS: dict[str, dict[str, Any]] = {
         "reward": {"pay_usd_per_on_duty_h": 0.10, "noise_usd_per_quiet_h": 0.01},
         "owners": {
             "opt_in": "by_pay",
+            "expected_duty_h_per_month": 700.0,
             "cap_h_per_month": 150.0,
             "quiet_share": 0.1,
             "allowed_from_h": 15.0,

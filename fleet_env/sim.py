@@ -18,7 +18,7 @@ from fleet_env.dynamics.energy import load_evse
 from fleet_env.dynamics.roofline import accelerator, datacentre_price
 from fleet_env.dynamics.serving import QueueState, ServiceFlows
 from fleet_env.dynamics.serving_setup import serving_setup
-from fleet_env.generators.cars import draw_rows
+from fleet_env.generators.cars import draw_params
 from fleet_env.generators.demand_sources import load_traces
 from fleet_env.generators.exogenous import Exogenous, check_outside, draw_exogenous
 from fleet_env.generators.outages import Outages, StepOutages
@@ -147,7 +147,7 @@ class FleetSim:
         self._throughput = np.array([[[card.serving.throughput_factor]] for card in by_area])
         self._wear_usd = np.array([rewards.wear_usd_per_fade_kwh(c.reward) for c in by_area])
         self._shortfall_usd = np.array([card.reward.shortfall_usd for card in by_area])
-        params = draw_rows(cards, key, list(setup.accelerators))
+        params = draw_params(config, key, list(setup.accelerators), self.drawn)
         state = start_state(config, key, params, self.exo.local, resident_gb=setup.flash_gb)
         self.world = build_world(
             config,
@@ -298,9 +298,8 @@ class FleetSim:
         if moved is None:
             self._begin_reports()
         else:
-            if switched.size or outdated.size:
-                moved = np.unique(np.concatenate([moved, switched, outdated]))
-            told = self.telemetry.events(moved, self.t_h)
+            changed = np.concatenate([moved, switched, outdated])
+            told = self.telemetry.events(changed, self.t_h)
             if self._cars is not None:
                 self._cars.moved(told)
                 self._cars.worked(outdated)

@@ -77,6 +77,7 @@ class Telemetry:
         )
         truth, seen_h = world.state, self._as_of(0.0)
         self._seen_h = np.full(truth.place.shape, seen_h)
+        self._flags = np.zeros(truth.place.shape, np.bool_)
         self._late: IntArray = np.flatnonzero(truth.ref_h > seen_h)
         self._silenced = truth.fault != FAULT_NONE
         self._silenced &= (truth.fault == FAULT_SILENT) | (truth.place == DRIVING)
@@ -106,7 +107,9 @@ class Telemetry:
         if self.perfect:
             return cars
         truth, seen_h = self._world.state, self._as_of(t_h)
-        cars = np.unique(np.concatenate([self._late, cars]))
+        self._flags[self._late] = self._flags[cars] = True
+        cars = self._flags.nonzero()[0]
+        self._flags[cars] = False
         late = truth.ref_h[cars] > seen_h
         self._late, cars = cars[late], cars[~late]
         fault, driving = truth.fault[cars], truth.place[cars] == DRIVING
@@ -220,13 +223,15 @@ def duty_mask(
     mask &= soc > world.params.reserve_soc[cars]
     mask &= state.snooze_h[cars] > seen_h
     if gates.hot is not None:
-        mask &= ~gates.hot[derived.air[cars]]
+        np.greater(mask, gates.hot.take(derived.air[cars]), out=mask)
     if gates.closed is not None:
-        mask &= ~gates.closed[derived.hours[cars]]
+        np.greater(mask, gates.closed.take(derived.hours[cars]), out=mask)
     if gates.home_down is not None:
-        mask &= ~(gates.home_down[derived.neighbourhood[cars]] & derived.home_link[cars])
+        down = gates.home_down.take(derived.neighbourhood[cars])
+        down &= derived.home_link[cars]
+        np.greater(mask, down, out=mask)
     if gates.down is not None:
-        mask &= ~gates.down[derived.neighbourhood[cars]]
+        np.greater(mask, gates.down.take(derived.neighbourhood[cars]), out=mask)
     if np.isfinite(gates.cap_h):
         mask &= state.duty_h[cars] < gates.cap_h
     if world.config.telemetry.silent_share > 0:  # nobody can be told to work who is not heard

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import replace
 from numbers import Real
 
@@ -49,7 +50,8 @@ def check_randomise(config: EnvConfig) -> None:
         pair = pair and all(isinstance(bound, Real) for bound in bounds) and bounds[0] <= bounds[1]
         require(pair, f"randomise.{name}", bounds, "[low, high] with low at most high")
         for bound in bounds:
-            _with(config, {name: float(bound)})  # raises where the setting itself would
+            section = getattr(config, UNCERTAIN[name])
+            replace(section, **{name: float(bound)})  # raises where the setting itself would
 
 
 def draw_uncertain(config: EnvConfig, key: KeyArray) -> dict[str, FloatArray]:
@@ -86,8 +88,11 @@ def cards_of_rows(
 
 
 def _with(config: EnvConfig, values: Mapping[str, float]) -> EnvConfig:
-    sections: dict[str, dict[str, float]] = {}
+    """Copy a card with some values changed, unchecked: their bounds were."""
+    card = copy(config)
     for name, value in values.items():
-        sections.setdefault(UNCERTAIN[name], {})[name] = value
-    changes = {name: replace(getattr(config, name), **new) for name, new in sections.items()}
-    return replace(config, **changes)
+        section = UNCERTAIN[name]
+        if getattr(card, section) is getattr(config, section):
+            setattr(card, section, copy(getattr(config, section)))
+        setattr(getattr(card, section), name, value)
+    return card

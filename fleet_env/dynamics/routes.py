@@ -6,31 +6,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fleet_env.dynamics.queueing import WaitTable, build_wait_table
-from fleet_env.types import BoolArray, FloatArray, IntArray
+from fleet_env.types import FloatArray, IntArray
+
+# A pair of regions that leaves less of the time a request may wait next door is not served: the
+# limit of a pool follows from the tightest pair, so one far away would cost all; design
+LEAST_SLACK_SHARE = 0.5
 
 
 @dataclass(frozen=True)
 class Leg:
-    """One round at one pool: people of each region ask one region for cars (docs/model.md 5.1)."""
+    """One round after the first at a pool: people of each region ask another one for cars."""
 
-    target: tuple[int, ...] | None  # (R,) region that is asked, by people's region; None: their own
-    askers: tuple[tuple[int, ...], ...]  # (R,) the same by the region that is asked
-    # (K, R) 1 where the first token of a class can come in time; None: everywhere
-    open: FloatArray | None
-    first_token_s: FloatArray  # (K, R) network and prefill
-    table: WaitTable  # of the least time for waiting among the pairs that are open
-
-
-@dataclass(frozen=True)
-class Timing:
-    """Times of the chat classes of a pool in a car next door."""
-
-    slack_s: FloatArray  # (K,) what the limit leaves for waiting
-    first_token_s: FloatArray  # (K,) network and prefill
-    asked: BoolArray  # (K,) classes that people ask for
-    slot_s: float  # mean slot time
-    quantile: float  # of the requests that must be in time
+    target: tuple[int, ...]  # (R,) region that is asked, by people's region
+    open: FloatArray | None  # (K, R, 1) 1 where a class is served from there; None: everywhere
+    away_s: FloatArray  # (R, 1) round trip beyond the one next door
 
 
 def nearest(round_trip_s: FloatArray) -> IntArray:
@@ -40,40 +29,39 @@ def nearest(round_trip_s: FloatArray) -> IntArray:
     return np.argsort(distance, axis=1, kind="stable").T
 
 
-def make_legs(round_trip_s: FloatArray, timing: Timing) -> tuple[Leg | None, ...]:
-    """Build the rounds of a pool.
+def make_legs(round_trip_s: FloatArray, slack_s: FloatArray) -> tuple[Leg, ...]:
+    """Build the rounds of a pool after the first, in which people ask next door.
 
     Parameters
     ----------
     round_trip_s : FloatArray, shape (R, R)
         Between people (rows) and cars (columns).
-    timing : Timing
+    slack_s : FloatArray, shape (K,)
+        What the limit leaves each class of the pool for waiting next door.
 
     Returns
     -------
-    tuple of Leg or None, one per round
-        None where nobody's first token could come in time.
+    tuple of Leg
+        As many as serve anybody, at most R - 1.
     """
     people = np.arange(len(round_trip_s))
-    legs: list[Leg | None] = []
-    tightest_s = np.inf  # so far: a later round must not make those of an earlier one late
-    for target in nearest(round_trip_s):
+    legs = []
+    for target in nearest(round_trip_s)[1:]:
         away_s = round_trip_s[people, target] - round_trip_s[people, people]
-        slack_s = timing.slack_s[:, None] - away_s
-        counts = (slack_s > 0.0) & timing.asked[:, None]
-        tightest_s = min(tightest_s, float(slack_s[counts].min(initial=np.inf)))
-        legs.append(_leg(target, away_s, timing, tightest_s) if counts.any() else None)
+        is_open = away_s <= (1.0 - LEAST_SLACK_SHARE) * slack_s[:, None]
+        if is_open.any():
+            doors = None if is_open.all() else is_open[..., None].astype(np.float64)
+            legs.append(Leg(tuple(target.tolist()), doors, away_s[:, None]))
     return tuple(legs)
 
 
-def _leg(target: IntArray, away_s: FloatArray, timing: Timing, tightest_s: float) -> Leg:
-    in_time = timing.slack_s[:, None] > away_s
-    table = build_wait_table(tightest_s / timing.slot_s, timing.quantile)
-    regions = range(len(target))
-    return Leg(
-        target=None if target.tolist() == list(regions) else tuple(target.tolist()),
-        askers=tuple(tuple(np.flatnonzero(target == asked).tolist()) for asked in regions),
-        open=None if in_time.all() else in_time.astype(np.float64),
-        first_token_s=timing.first_token_s[:, None] + away_s,
-        table=table,
-    )
+def tightest_s(legs: tuple[Leg, ...], slack_s: FloatArray) -> float:
+    """Smallest slack among the pairs that are served, of the classes in `slack_s`, shape (K,).
+
+    A nan in `slack_s` stands for a class that nobody asks for.
+    """
+    left_s = [slack_s[:, None]]
+    for leg in legs:
+        there_s = slack_s[:, None] - leg.away_s[:, 0]
+        left_s.append(there_s if leg.open is None else np.where(leg.open[..., 0], there_s, np.nan))
+    return float(np.nanmin(np.concatenate(left_s, axis=1)))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
+from copy import copy
 from dataclasses import fields
 from functools import lru_cache
 from statistics import NormalDist
@@ -72,7 +73,12 @@ CONSENT_EVENT = 1  # of the stream, with draws of its own; all of event 0 are ta
 U_ENROLLED, U_QUIET = range(2)
 
 
-def draw_params(config: EnvConfig, key: KeyArray, accelerator_names: list[str]) -> FleetParams:
+def draw_params(
+    config: EnvConfig,
+    key: KeyArray,
+    accelerator_names: list[str],
+    drawn: Mapping[str, FloatArray] | None = None,
+) -> FleetParams:
     """Draw the constants of every car of every row.
 
     Parameters
@@ -82,6 +88,8 @@ def draw_params(config: EnvConfig, key: KeyArray, accelerator_names: list[str]) 
         Scenario keys.
     accelerator_names : list of str
         Order of the accelerators in use; names of `config.fleet.accelerators`.
+    drawn : mapping of str to FloatArray, shape (num_envs,), optional
+        Shares of `config.fleet` that every row has its own of.
 
     Returns
     -------
@@ -92,7 +100,8 @@ def draw_params(config: EnvConfig, key: KeyArray, accelerator_names: list[str]) 
     columns: dict[str, NDArray[Any]] = {}
     for low in range(0, len(keys), BLOCK_CARS):
         block = slice(low, low + BLOCK_CARS)
-        part = params_from_uniforms(config.fleet, uniforms(keys[block]), accelerator_names)
+        fleet = _own_shares(config, drawn or {}, block, len(keys))
+        part = params_from_uniforms(fleet, uniforms(keys[block]), accelerator_names)
         _ask_owners(config, keys[block], part)
         for field in fields(part):
             value = getattr(part, field.name)
@@ -101,17 +110,17 @@ def draw_params(config: EnvConfig, key: KeyArray, accelerator_names: list[str]) 
     return FleetParams(**columns)
 
 
-def draw_rows(
-    cards: Sequence[EnvConfig], key: KeyArray, accelerator_names: list[str]
-) -> FleetParams:
-    """Draw the cars of rows that have a card each; as `draw_params` where it is the same one."""
-    if all(card is cards[0] for card in cards):
-        return draw_params(cards[0], key, accelerator_names)
-    rows = [
-        draw_params(card, key[row : row + 1], accelerator_names) for row, card in enumerate(cards)
-    ]
-    names = [field.name for field in fields(FleetParams)]
-    return FleetParams(**{n: np.concatenate([getattr(row, n) for row in rows]) for n in names})
+def _own_shares(
+    config: EnvConfig, drawn: Mapping[str, FloatArray], block: slice, num: int
+) -> FleetConfig:
+    """Give a block of cars their settings: what is drawn by row is one number per car."""
+    own = [name for name in drawn if hasattr(config.fleet, name)]
+    if not own:
+        return config.fleet
+    fleet, row = copy(config.fleet), np.arange(num)[block] // config.num_cars
+    for name in own:
+        setattr(fleet, name, drawn[name][row])
+    return fleet
 
 
 def uniforms(car_keys: KeyArray) -> FloatArray:

@@ -54,10 +54,10 @@ UNCERTAIN = {
 
 
 class Dice:
-    """Picks by case number, of a stream of its own."""
+    """Picks at random."""
 
-    def __init__(self, case: int) -> None:
-        self._rng = np.random.default_rng([case, 5])
+    def __init__(self, rng: np.random.Generator) -> None:
+        self._rng = rng
 
     def pick(self, *options: Any) -> Any:
         """One of the options."""
@@ -72,13 +72,13 @@ class Dice:
         return [names[i] for i in self._rng.permutation(len(names))]
 
 
-def random_world(case: int, card: Settings) -> dict[str, Settings]:
+def random_world(rng: np.random.Generator, card: Settings) -> dict[str, Settings]:
     """Settings by section that go on top of a card given as overrides of the suburb."""
-    dice = Dice(case)
+    dice = Dice(rng)
     regions = _regions(dice)
     tariffs = [place.get("tariff", "") for place in regions.values()] or [card["energy"]["tariff"]]
     hourly_prices = "day_ahead" in tariffs
-    world = {
+    world: dict[str, Settings] = {
         "regions": regions,
         "owners": _owners(dice),
         "telemetry": _telemetry(dice, 60.0 * card["step_min"]),
@@ -86,6 +86,7 @@ def random_world(case: int, card: Settings) -> dict[str, Settings]:
         "shocks": _shocks(dice, hourly_prices),
         "serving": _serving(dice),
         "reward": {
+            "pay_usd_per_on_duty_h": dice.pick(0.03, 0.10, 0.0),
             "noise_usd_per_quiet_h": dice.pick(0.0, 0.01),
             "dropout_usd": dice.pick(50.0, 1.0),
         },
@@ -95,6 +96,8 @@ def random_world(case: int, card: Settings) -> dict[str, Settings]:
             "years_ahead": dice.pick(0.0, 2.0),
         },
     }
+    if world["reward"]["pay_usd_per_on_duty_h"] == 0.0:
+        world["owners"]["opt_in"] = "all"  # hardly anybody would take part
     if dice.pick(False, False, True):
         fixed = {"load"} if card["demand"]["load"] == 0.0 else set()
         names = [name for name in UNCERTAIN if name not in fixed]
@@ -113,22 +116,22 @@ def _regions(dice: Dice) -> dict[str, Settings]:
 
 def _owners(dice: Dice) -> Settings:
     return {
-        "opt_in": dice.pick("all", "all", "by_pay"),
+        "opt_in": dice.pick("all", "all", "all", "by_pay"),
         "expected_duty_h_per_month": dice.pick(100.0, 744.0),
-        "dropout_per_broken_promise": dice.pick(0.05, 1.0, 0.0),
+        "dropout_per_broken_promise": dice.pick(0.05, 1.0, 1.0),
         "cap_h_per_month": dice.pick(0.0, 0.0, 60.0, 150.0),
-        "quiet_share": dice.pick(0.0, 0.5, 1.0),
-        **dice.pick({}, {"quiet_from_h": 6.0, "quiet_to_h": 14.5}),
-        **dice.pick({}, {}, {"allowed_from_h": 15.0, "allowed_to_h": 10.0}),
+        "quiet_share": dice.pick(0.0, 0.0, 0.3, 0.3),
+        **dice.pick({}, {"quiet_from_h": 6.0, "quiet_to_h": 10.5}),
+        **dice.pick({}, {}, {}, {"allowed_from_h": 15.0, "allowed_to_h": 13.0}),
     }
 
 
 def _telemetry(dice: Dice, step_s: float) -> Settings:
     age_s = dice.pick(0.0, 0.0, 20.0, 60.0, 300.0, step_s)
     if age_s == 0.0:
-        faults = dice.pick((0.0, 0.0), (0.0, 0.0), (0.2, 0.2))
+        faults = dice.pick((0.0, 0.0), (0.0, 0.0), (0.1, 0.2))
     else:
-        faults = dice.pick((0.0, 0.0), (0.2, 0.0), (0.0, 0.3), (0.3, 0.3))
+        faults = dice.pick((0.0, 0.0), (0.1, 0.0), (0.0, 0.3), (0.2, 0.3))
     return {"age_s": age_s, "silent_share": faults[0], "stuck_share": faults[1]}
 
 
@@ -144,7 +147,7 @@ def _feeder(dice: Dice) -> Settings:
 def _shocks(dice: Dice, hourly_prices: bool) -> dict[str, Any]:
     """Each kind on in some cards, on a set day or by chance, anywhere in the day."""
     kinds = [*SHOCKS, *(ON_PRICE if hourly_prices else ())]
-    shocks: dict[str, Any] = {kind: _shock(dice, kind) for kind in dice.some(kinds, 0.4)}
+    shocks: dict[str, Any] = {kind: _shock(dice, kind) for kind in dice.some(kinds, 0.35)}
     shocks["holidays"] = dice.pick([], [f"{month:02d}-{day:02d}" for month in range(1, 13)
                                         for day in range(1, 29, 3)])  # fmt: skip
     return shocks

@@ -70,8 +70,8 @@ def test_an_update_reaches_the_car_anywhere_but_leaves_the_power_on() -> None:
 )
 def test_a_release_comes_with_the_first_step_after_it(start_h: float, hits: bool) -> None:
     events = [Event("release", 0, start_h, start_h + 0.25)]
-    assert shocks.released(events, 0, 1.0, 0.25) is hits
-    assert not shocks.released(events, 1, 1.0, 0.25)
+    assert shocks.released(events, 0, 0.75, 1.0) is hits
+    assert not shocks.released(events, 1, 0.75, 1.0)
 
 
 def test_a_twin_stands_still_while_its_home_is_dark() -> None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from fleet_env.dynamics.energy import full_load_heat_w, load_evse
 from fleet_env.dynamics.losses import copies
 from fleet_env.dynamics.roofline import accelerator
+from fleet_env.generators.shocks import KINDS
 from fleet_env.types import (
     BATCH_70B,
     DRIVING,
@@ -25,6 +26,7 @@ from fleet_env.types import (
     WORK,
 )
 from tests.contract.records import PLAIN_CASES, Day, Step, law_tests, record
+from tests.contract.worlds import ON_PRICE, SHOCKS
 
 KWH = 2e-5  # rounding of a step in float32 (model.md 2.7)
 CLASS = ("chat_8b", "chat_70b", "batch_70b")
@@ -319,20 +321,35 @@ test_invariant, test_invariant_on_many_cards = law_tests(INVARIANTS)
 def test_cases_reach_what_the_invariants_are_about() -> None:
     """The laws above are empty where nothing happens: over all cases everything has to happen."""
     seen: dict[str, float] = {}
+
+    def saw(key: str, amount: Any) -> None:
+        seen[key] = seen.get(key, 0.0) + float(np.abs(amount).sum())
+
     for case in range(PLAIN_CASES):
         day = record(case)
+        setting, exo = day.config, day.env.sim.exo
+        several = len(setting.regions) > 1
         for step in day.steps:
             for key, value in step.info.items():
-                if key.startswith("metric/"):
-                    seen[key] = seen.get(key, 0.0) + float(np.abs(value).sum())
-            modes = [] if step.mode is None else np.unique(step.mode)
-            for mode in modes:
-                seen[f"mode {mode}"] = 1.0
-            seen["tail"] = seen.get("tail", 0) + float((step.after["tail_min"] > 0).sum())
-            seen["unplugged duty"] = seen.get("unplugged duty", 0) + float(
-                (step.after["duty"] & ~step.after["plugged"]).sum()
-            )
+                if key.startswith(("metric/", "reward/", "cost/")):
+                    saw(key, value)
+            for mode in [] if step.mode is None else np.unique(step.mode):
+                saw(f"mode {mode}", np.ones(1))
+            now, after = step.before, step.after
+            saw("tail", after["tail_min"] > 0)
+            saw("unplugged duty", after["duty"] & ~after["plugged"])
+            saw("dark duty", step.after["duty"] & step.before["dark"])
+            saw("told what is not so", now["told"] & ~now["mask"])
+            saw("not told what is so", now["mask"] & ~now["told"])
+            saw("far chat", np.atleast_1d(several * step.info["metric/on_time_chat_8b"]))
+            if step.outages.home_fails_h is not None:
+                saw("link fails", np.isfinite(step.outages.home_fails_h))
+        saw("clock jumps", exo.local.change_h < 24)
+        saw("half hours", exo.local.start_h % 1 != 0)
+        for kind in (*SHOCKS, *ON_PRICE):
+            saw(kind, exo.shocks.of_kind(KINDS.index(kind)) >= 0)
+        saw("drawn", np.array([len(day.env.sim.drawn)]))
     never = {"metric/lost_batch_70b", "metric/diverted_batch_70b", "metric/late_batch_70b"}
     missing = [key for key, total in seen.items() if total == 0 and key not in never]
     assert missing == []
-    assert {"mode 0", "mode 1", "mode 2"} <= seen.keys()
+    assert {"mode 0", "mode 1", "mode 2", "link fails"} <= seen.keys()

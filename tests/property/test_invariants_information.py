@@ -10,7 +10,10 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
@@ -18,35 +21,55 @@ from hypothesis import given, settings
 
 from fleet_env import settle as settle_module
 from fleet_env import sim as sim_module
+from fleet_env.blocks import split_blocks
 from fleet_env.dynamics.mobility import LOW_SOC
 from fleet_env.env import FleetEnv
 from fleet_env.generators import exogenous
 from fleet_env.generators.demand import DemandTrace, make_trace
 from fleet_env.metrics import REFUSALS
-from fleet_env.types import DRIVING, HOME, LINK_NONE, OTHER
+from fleet_env.regions import region_of_cars, regions_of
+from fleet_env.types import DRIVING, FAULT_SILENT, HOME, LINK_NONE, OTHER
 from fleet_env.vector_env import FleetVectorEnv
 from tests.contract.plays import assert_same, play, random_bits
 from tests.contract.records import (
     Day,
+    Step,
     cases,
     law_tests,
     light_card,
     random_actions,
 )
-from tests.property.test_invariants import inlet_c
+from tests.property.test_invariants import (
+    cap_h,
+    hours_forbid,
+    inlet_c,
+    link_down,
+    link_of,
+    neighbourhood,
+    powered,
+)
 
 
 def invariant_13(day: Day) -> None:
     """Weights: a model is served once its bytes are there; they come, and are booked, at home."""
     params, setup = day.env.sim.world.params, day.env.sim.setup
-    for step in day.steps:
-        fetched = step.before["weights_gb"] - step.after["weights_gb"]
+    flash_gb = setup.flash_gb[params.accelerator]
+    for k, step in enumerate(day.steps):
+        now = step.before
+        fetched = now["weights_gb"] - step.after["weights_gb"]
         assert fetched.min() >= 0
         np.testing.assert_allclose(step.info["metric/downloaded_gb"], day.rows(fetched), atol=1e-4)
         moving = fetched > 0
-        assert (step.before["place"][moving] == HOME).all()
+        assert (now["place"][moving] == HOME).all()
+        assert not link_down(day, step)[moving].any()
         most = params.down_mbps * day.config.step_min * 60 / 8000
         assert (fetched <= most * (1 + 1e-4) + 1e-5).all()
+        assert (now["weights_gb"] <= flash_gb * (1 + 1e-6)).all()
+        if k:  # nothing but a release makes weights missing
+            more = now["weights_gb"] > day.steps[k - 1].after["weights_gb"]
+            fresh = np.isin(day.area, day.env.sim.outages.releases(k))
+            np.testing.assert_array_equal(more & ~fresh, False)
+            np.testing.assert_allclose(now["weights_gb"][fresh], flash_gb[fresh], rtol=1e-6)
         serving = step.duty.cars[step.duty.flows.serve_min > 0]
         chip, held = params.accelerator[serving], step.after["resident"][serving]
         allowed = {
@@ -80,20 +103,24 @@ def invariant_22(day: Day) -> None:
 
 
 def refusal_reason(day: Day, k: int) -> Any:
-    """First reason against every car at the start of step k, in the order of model.md 2.1."""
+    """First reason against every car at the start of step k, in the order of model.md 5.5."""
     now, params, world = day.steps[k].before, day.env.sim.world.params, day.env.sim.world
-    place, t_h = now["place"], np.float32(now["t_h"])
-    link = np.where(place == HOME, params.home_link, params.work_link)
+    place, t_h, link = now["place"], np.float32(now["t_h"]), link_of(day, now)
+    no_link = (link == LINK_NONE) | ((now["weights_gb"] > 0) & (place != HOME))
     against = {
         "away": (place == DRIVING) | (place == OTHER),
-        "unplugged": ~(now["plugged"] | params.unplugged_ok),
-        "no_link": (link == LINK_NONE) | ((now["weights_gb"] > 0) & (place != HOME)),
+        "unplugged": ~(powered(now) | params.unplugged_ok),
+        "no_link": no_link | link_down(day, day.steps[k]),
+        "opted_out": ~params.enrolled | now["left"],
         "memory": ~world.setup.tier_fits.any(axis=1)[params.accelerator],
+        "silent": now["fault"] == FAULT_SILENT,
+        "capped": now["duty_h"] >= cap_h(day),
+        "quiet": hours_forbid(day, k),
         "snoozed": now["snooze_h"] <= t_h,
         "reserve": now["soc"] <= params.reserve_soc,
         "hot": inlet_c(day, k, place) >= day.config.thermal.off_from_c,
     }
-    assert set(against) == set(REFUSALS)
+    assert tuple(against) == REFUSALS
     reason = np.full(len(place), "none", dtype="<U9")
     for name in reversed(against):
         reason[against[name]] = name
@@ -101,7 +128,7 @@ def refusal_reason(day: Day, k: int) -> Any:
 
 
 def refusals(day: Day) -> None:
-    """The mask is the list of reasons, and refused bits are counted by the first that applies."""
+    """The true mask is the list of reasons, and refused bits are counted by the first of them."""
     for k, step in enumerate(day.steps):
         reason = refusal_reason(day, k)
         np.testing.assert_array_equal(step.before["mask"], reason == "none")
@@ -111,9 +138,44 @@ def refusals(day: Day) -> None:
             np.testing.assert_array_equal(counted, day.rows(asked & (reason == name)), name)
 
 
+def invariant_3(day: Day) -> None:
+    """Cars: every one has one status, in its region; who left is gone; hours on duty add up."""
+    config, world = day.config, day.env.sim.world
+    np.testing.assert_array_equal(
+        day.area.reshape(day.env.num_envs, -1) % len(regions_of(config)),
+        np.broadcast_to(region_of_cars(config), (day.env.num_envs, config.num_cars)),
+    )
+    duty_h = np.zeros(len(day.area))
+    for k, step in enumerate(day.steps):
+        now, after, cars = step.before, step.after, step.duty.cars
+        reason = refusal_reason(day, k)
+        on = np.zeros(len(reason), bool)
+        on[cars[step.duty.flows.on]] = True
+        idle = (reason == "none") & ~on
+        refused = sum(day.rows(reason == name) for name in REFUSALS)
+        np.testing.assert_array_equal(refused + day.rows(on) + day.rows(idle), config.num_cars)
+        assert not (now["left"] & ~after["left"]).any()
+        dropouts = day.rows(after["left"] & ~now["left"])
+        np.testing.assert_array_equal(step.info["metric/dropouts"], dropouts)
+        assert (dropouts <= step.info["metric/broken_promises"]).all()
+        duty_h[cars] += step.duty.flows.on_min / 60
+        if config.owners.cap_h_per_month > 0:
+            np.testing.assert_allclose(after["duty_h"], duty_h, rtol=1e-5, atol=1e-5)
+            assert (duty_h <= cap_h(day) + config.dt_h).all()
+        assert not (now["dark"] & ((now["place"] != HOME) | (out_of(step, day) == 0))).any()
+        assert (now["dark"] == ((now["place"] == HOME) & (out_of(step, day) != 0))).all()
+    assert world.params.enrolled.all() or config.owners.opt_in == "by_pay"
+
+
+def out_of(step: Step, day: Day) -> Any:
+    """Whether there is no power at the home of every car."""
+    dark = step.outages.dark
+    return np.zeros(len(day.area), bool) if dark is None else dark[neighbourhood(day)]
+
+
 def invariant_23(day: Day) -> None:
-    """Clock: events lie ahead, the past behind; each car has one place; local hours step on."""
-    env, dt_h = day.env, day.config.dt_h
+    """Clock: events lie ahead, the past behind; each car has one place."""
+    dt_h = day.config.dt_h
     for step in day.steps:
         after, t_h = step.after, np.float32(step.after["t_h"])
         assert (after["event_h"] >= t_h - 1e-4).all()
@@ -126,10 +188,31 @@ def invariant_23(day: Day) -> None:
         driving = after["place"] == DRIVING
         assert (after["twin_ref"][driving] >= LOW_SOC - 1e-5).all()
         assert (after["soc"][driving] >= LOW_SOC - 1e-5).all()
-    hours = env.sim.exo.local_hour
-    step_h = np.diff(hours, axis=1) % 24
-    regular = np.isclose(step_h, dt_h, atol=1e-4)
-    assert (~regular).sum(axis=1).max() <= 1  # the one change of the clock
+
+
+def local_clock(day: Day) -> None:
+    """UTC steps on, all areas at once; local hours and weekdays are those of the tz database."""
+    exo, config = day.env.sim.exo, day.config
+    regions, holidays = regions_of(config), set(config.shocks.holidays)
+    for area in range(day.env.num_envs * len(regions)):
+        row, region = divmod(area, len(regions))
+        zone = ZoneInfo(regions[region].time_zone)
+        start = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(minutes=int(exo.utc_start_min[row]))
+        if region == 0:
+            local = start.astimezone(zone)
+            assert local.hour + local.minute / 60 == config.start_hour
+        times_h = np.arange(0, 24 * config.days + 24, 0.5)
+        of_week = exo.local.hour_of_week(np.full(len(times_h), area), times_h)
+        for t_h, hour_of_week in zip(times_h, of_week, strict=True):
+            then = (start + timedelta(hours=t_h)).astimezone(zone)
+            weekday = 6 if then.strftime("%m-%d") in holidays else then.weekday()
+            assert hour_of_week == weekday * 24 + then.hour
+            step = t_h / config.dt_h
+            if step == int(step):
+                assert exo.local_hour[area, int(step)] == pytest.approx(
+                    then.hour + then.minute / 60
+                )
+                assert exo.weekday[area, int(step)] == weekday
 
 
 def invariant_24(day: Day) -> None:
@@ -140,10 +223,12 @@ def invariant_24(day: Day) -> None:
 
 
 INVARIANTS: dict[str, Callable[[Day], None]] = {
+    "3 cars": invariant_3,
     "13 weights": invariant_13,
     "22 spaces and masks": invariant_22,
     "refusals": refusals,
-    "3 and 23 clock and places": invariant_23,
+    "23 clock": local_clock,
+    "23 places": invariant_23,
     "24 horizon": invariant_24,
 }
 
@@ -160,10 +245,12 @@ def _begin(case: int, steps: int) -> tuple[FleetVectorEnv, Any]:
     return env, (obs, actions[steps:])
 
 
-def _with_future(env: FleetVectorEnv, cut: int, *, reverse: bool) -> DemandTrace:
-    """The trace of row 0, made anew with the minutes of the episode from step `cut` on reversed."""
-    trace, config = env.sim._trace, env.config
-    start = env.sim.exo.start_minute[:1]
+def _with_future(
+    env: FleetVectorEnv, cut: int, *, reverse: bool, region: int = 0
+) -> DemandTrace:
+    """The trace of a region of row 0, with the minutes of the episode from `cut` on reversed."""
+    trace, config = env.sim._traces[region], env.config
+    start = env.sim.exo.start_minute[region : region + 1]
     minutes = np.arange(cut * config.step_min, config.num_steps * config.step_min)
     later = trace._minutes(start, minutes)[0]
     rate = np.round(trace.rate.astype(float) * 2**12) / 2**12  # sums are exact in any order
@@ -177,6 +264,11 @@ def _with_future(env: FleetVectorEnv, cut: int, *, reverse: bool) -> DemandTrace
         non_working=trace.non_working,
         split_day=trace.split_day,
     )
+
+
+def _with_futures(env: FleetVectorEnv, cut: int, *, reverse: bool) -> tuple[DemandTrace, ...]:
+    regions = range(len(env.sim._traces))
+    return tuple(_with_future(env, cut, reverse=reverse, region=r) for r in regions)
 
 
 def _told(env: FleetVectorEnv, case: int) -> list[Any]:
@@ -232,7 +324,7 @@ def test_10_nothing_told_depends_on_demand_to_come(split: str, case: int) -> Non
     for reverse in (False, True):
         env = FleetVectorEnv(num_envs=1, config=config, split=split)
         env.reset(seed=case)
-        env.sim._trace = _with_future(env, cut, reverse=reverse)
+        env.sim._traces = _with_futures(env, cut, reverse=reverse)
         told.append(_told(env, case))
     assert not _same_until(told, cut)
 
@@ -254,44 +346,53 @@ def test_10_mean_days_of_training_hold_nothing_of_the_episode(start: int) -> Non
         np.testing.assert_array_equal(x, y)
 
 
+def _unpublished(clock: Any, step: int) -> Any:
+    """Prices that are not out at a step, by row and column of a clock.
+
+    Out are those of the local day of the step and, from 13:00 on, of the next day.
+    """
+    now = clock.before + step
+    last = clock.day[:, now] + (clock.minute[:, now] >= 13 * 60)
+    return clock.day > last[:, None]
+
+
 @pytest.mark.parametrize("days", [1, 2])
 @given(case=cases)
 @settings(max_examples=3)
 def test_10_nothing_told_depends_on_prices_not_yet_published(days: int, case: int) -> None:
-    """Prices that are not out at step k are changed: k and all before it stay, the rest moves.
-
-    Out are those of the local day of step k and, from 13:00 on, of the next day.
-    """
+    """Prices that are not out at step k are changed: k and all before it stay, the rest moves."""
     config = light_card(case)
     energy = replace(config.energy, tariff="day_ahead", source="managed")
-    config = replace(config, energy=energy, days=days, num_cars=17)
-    env = FleetVectorEnv(num_envs=1, config=config)
-    env.reset(seed=case)
-    hour = env.sim.exo.local_hour[0]
-    day = np.cumsum(np.diff(hour, prepend=hour[0]) < 0)
+    regions = {
+        name: replace(region, tariff="day_ahead") for name, region in config.regions.items()
+    }
+    config = replace(config, energy=energy, days=days, num_cars=17, regions=regions)
     per_day = config.num_steps // days
     for k in (0, per_day // 3, config.num_steps - per_day // 4):
-        last = day[k] + (hour[k] >= 13.0)
-        first = int(np.searchsorted(day, last, side="right"))  # step without a published price
-        told = [_told_with_prices(config, case, first, factor) for factor in (1.0, 3.0)]
-        news = int(np.searchsorted(day + (hour >= 13.0), last, side="right"))
-        same_after = _same_until(told, min(news - 1, config.num_steps))
-        assert same_after == (news > config.num_steps)
+        told, news = zip(
+            *(_told_with_prices(config, case, k, factor) for factor in (1.0, 3.0)), strict=True
+        )
+        same_after = _same_until(list(told), min(news[0] - 1, config.num_steps))
+        assert same_after == (news[0] > config.num_steps)
 
 
-def _told_with_prices(config: Any, case: int, first: int, factor: float) -> list[Any]:
-    """All that is told where the prices from step `first` on are multiplied."""
+def _told_with_prices(config: Any, case: int, step: int, factor: float) -> tuple[list[Any], int]:
+    """All that is told where the prices not out at a step are multiplied, and when that is seen."""
     draw = exogenous.draw_grid
+    news = []
 
     def dearer(energy: Any, clock: Any, key: Any) -> Any:
         price, carbon, ambient = draw(energy, clock, key)
-        price[:, clock.elapsed_min >= first * config.step_min] *= factor
+        price[_unpublished(clock, step)] *= factor
+        later = (_unpublished(clock, k).sum() for k in range(step, config.num_steps + 1))
+        hidden = _unpublished(clock, step).sum()
+        news.append(step + next((k for k, n in enumerate(later) if n < hidden), 10**6))
         return price, carbon, ambient
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(exogenous, "draw_grid", dearer)
         env = FleetVectorEnv(num_envs=1, config=config)
-        return _told(env, case)
+        return _told(env, case), min(news)
 
 
 @given(case=cases)
@@ -346,11 +447,7 @@ def test_19_the_same_seed_gives_the_same_bytes_and_another_seed_does_not(case: i
 
 
 def test_19_one_worker_gives_the_bytes_of_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    def cut(num_envs: int, num_cars: int) -> Any:
-        return split(num_envs, num_cars, 8)
-
-    split = sim_module.split_blocks
-    monkeypatch.setattr(sim_module, "split_blocks", cut)
+    monkeypatch.setattr(sim_module, "split_blocks", partial(split_blocks, block_cars=8))
     many = hash_of_a_day(4)
     monkeypatch.setattr(sim_module, "for_each", lambda jobs, work: [work(job) for job in jobs])
     assert hash_of_a_day(4) == many

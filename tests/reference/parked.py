@@ -10,6 +10,8 @@ from tests.reference.constants import EVSE
 from tests.reference.duty import in_garage
 from tests.reference.step import Outcome, Shift, Weather
 
+CLOSED_KWH = 1e-5  # a gap below this is rounding: the car is where its twin is
+STILL_KWH = 1e-9  # what moves the charge by less is rounding
 EXCESS_FORGOTTEN_K = 0.05  # parked cars warmer than their twin by less than this are left alone
 
 
@@ -91,8 +93,9 @@ def settle(
     twin1 = twin_soc(car, state, t_h + shift.plug_h, config.fleet.standby_w)
     need_kwh = shift.wish.need_kwh
     soc0 = twin0 - state.gap
-    gap_growth = (need_kwh - flow.stored_kwh) / car.pack_kwh
-    state.gap += gap_growth
+    gap = state.gap + (need_kwh - flow.stored_kwh) / car.pack_kwh
+    gap = gap if abs(gap) * car.pack_kwh >= CLOSED_KWH else 0.0
+    gap_growth, state.gap = gap - state.gap, gap
     book_energy(car, weather, flow.metered_kwh - flow.twin_metered_kwh, gap_growth, out)
     out.count("pack_kwh", max(0.0, need_kwh - flow.stored_kwh))
     _warm_up(config, car, state, shift, weather)
@@ -133,7 +136,7 @@ def _age(
     soc1 = twin1 - state.gap
     stored_kwh = shift.flow.stored_kwh
     change_kwh = stored_kwh if state.powered else stored_kwh + (twin1 - twin0) * car.pack_kwh
-    if change_kwh != 0.0 and (change_kwh < 0.0) != state.falling:
+    if abs(change_kwh) > STILL_KWH and (change_kwh < 0.0) != state.falling:
         state.falling = change_kwh < 0.0
         state.anchor = soc0
     car_c = weather.pack_c + state.excess_k

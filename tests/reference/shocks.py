@@ -73,10 +73,10 @@ def _fails_h(events: list[Event], t_h: float, dt_h: float) -> float:
     return min(starts) if starts and not _on(events, t_h) else math.inf
 
 
-def released(events: list[Event], region: int, t_h: float, dt_h: float) -> bool:
-    """Whether the step at `t_h` is the first that begins at or after a release."""
+def released(events: list[Event], region: int, before_h: float, t_h: float) -> bool:
+    """Whether the step at `t_h`, and not the one at `before_h`, begins at or after a release."""
     releases = [e for e in events if e.kind == "release" and e.region == region]
-    return any(t_h - dt_h < e.start_h <= t_h for e in releases)
+    return any(before_h < e.start_h <= t_h for e in releases)
 
 
 def change_power(config: EnvConfig, car: Car, state: CarState, t_h: float, *, dark: bool) -> None:

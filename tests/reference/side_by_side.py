@@ -100,7 +100,7 @@ class Fate:
             next=tuple(
                 Next(
                     dark=outage_of(events, car, next_h, dt_h).dark,
-                    release=released(events, car.region, next_h, dt_h),
+                    release=released(events, car.region, t_h, next_h),
                 )
                 for car in self.cars
             ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -17,6 +18,15 @@ from fleet_env.config import (
     ServingConfig,
     ThermalConfig,
 )
+from fleet_env.config_world import (
+    MAX_REGIONS,
+    FeederConfig,
+    OwnersConfig,
+    RegionConfig,
+    ShockConfig,
+    ShocksConfig,
+    TelemetryConfig,
+)
 
 SECTIONS = {
     "fleet": FleetConfig,
@@ -26,6 +36,11 @@ SECTIONS = {
     "energy": EnergyConfig,
     "thermal": ThermalConfig,
     "reward": RewardConfig,
+    "owners": OwnersConfig,
+    "telemetry": TelemetryConfig,
+    "feeder": FeederConfig,
+    "shocks": ShockConfig,  # the section of every kind
+    "regions": RegionConfig,  # of every region
 }
 NUMBERS = [
     (section, f.name)
@@ -44,7 +59,131 @@ def test_no_number_goes_unchecked(section: str, name: str, value: float) -> None
 
 def test_every_section_of_the_card_is_listed_here() -> None:
     named = {f.name for f in fields(EnvConfig) if is_dataclass(getattr(EnvConfig(), f.name))}
-    assert named == set(SECTIONS)
+    assert {*named, "regions"} == set(SECTIONS)
+    kinds = {f.name: getattr(ShocksConfig(), f.name) for f in fields(ShocksConfig)}
+    assert kinds.pop("holidays") == []
+    assert all(type(kind) is ShockConfig for kind in kinds.values())
+
+
+@pytest.mark.parametrize(
+    ("section", "settings", "message"),
+    [
+        (OwnersConfig, {"opt_in": "some"}, "owners.opt_in='some': expected all or by_pay"),
+        (
+            OwnersConfig,
+            {"cap_h_per_month": 745.0},
+            "owners.cap_h_per_month=745.0: expected a number in [0, 744]",
+        ),
+        (
+            OwnersConfig,
+            {"quiet_to_h": 24.5},
+            "owners.quiet_to_h=24.5: expected a number in [0, 24]",
+        ),
+        (
+            OwnersConfig,
+            {"dropout_per_broken_promise": 1.1},
+            "owners.dropout_per_broken_promise=1.1: expected a number in [0, 1]",
+        ),
+        (
+            TelemetryConfig,
+            {"silent_share": 0.75, "stuck_share": 0.5},
+            "telemetry.silent_share + stuck_share=1.25: expected at most 1",
+        ),
+        (TelemetryConfig, {"age_s": "60"}, "telemetry.age_s='60': expected a number in [0, 3,600]"),
+        (FeederConfig, {"homes": 0}, "feeder.homes=0: expected a number in [1, 100]"),
+        (
+            FeederConfig,
+            {"start_spread_min": 61.0},
+            "feeder.start_spread_min=61.0: expected a number in [0, 60]",
+        ),
+        (ShockConfig, {"from_h": 8.0, "to_h": 6.0}, "shocks.from_h=8.0: expected at most to_h"),
+        (ShockConfig, {"on_day": 14}, "shocks.on_day=14: expected a number in [-1, 13]"),
+        (ShockConfig, {"extent": 1.5}, "shocks.extent=1.5: expected a number in [0, 1]"),
+        (
+            RegionConfig,
+            {"latitude_deg": 91.0},
+            "regions.latitude_deg=91.0: expected a number in [-90, 90]",
+        ),
+        (
+            RegionConfig,
+            {"delivery_usd_per_kwh": -0.1},
+            "regions.delivery_usd_per_kwh=-0.1: expected a number in [0, 2]",
+        ),
+        (
+            ServingConfig,
+            {"chat_loss": "retry"},
+            "serving.chat_loss='retry': expected restart or resume or checkpoint",
+        ),
+        (
+            ServingConfig,
+            {"batch_loss": "lost"},
+            "serving.batch_loss='lost': expected restart or resume or checkpoint",
+        ),
+        (
+            DataCentreConfig,
+            {"dc_cost": "marginal"},
+            "datacentre.dc_cost='marginal': expected average or peak or energy_only",
+        ),
+        (
+            DataCentreConfig,
+            {"price_decline_per_year": 1.0},
+            "datacentre.price_decline_per_year=1.0: expected a number in [0, 0.99]",
+        ),
+        (
+            DemandConfig,
+            {"forecast": "naive"},
+            "demand.forecast='naive': expected seasonal or exact",
+        ),
+        (DemandConfig, {"fill": "guess"}, "demand.fill='guess': expected fail or hold or zero or"),
+    ],
+)
+def test_what_is_wrong_is_said_with_key_value_and_expectation(
+    section: type, settings: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
+        section(**settings)
+
+
+def test_a_region_may_leave_the_delivery_adder_to_the_card() -> None:
+    assert RegionConfig().delivery_usd_per_kwh is None
+    assert RegionConfig(delivery_usd_per_kwh=2.0).delivery_usd_per_kwh == 2.0
+    with pytest.raises(
+        ValueError, match=r"regions\.delivery_usd_per_kwh=nan: expected a number in"
+    ):
+        RegionConfig(delivery_usd_per_kwh=float("nan"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "off"),
+    [({}, True), ({"per_year": 0.1}, False), ({"every_days": 1}, False), ({"on_day": 0}, False)],
+)
+def test_a_shock_without_rate_calendar_and_day_is_off(settings: dict[str, Any], off: bool) -> None:
+    assert ShockConfig(**settings).off is off
+
+
+def test_the_world_is_mild_by_default() -> None:
+    config = EnvConfig()
+    shocks = [getattr(config.shocks, f.name) for f in fields(ShocksConfig) if f.name != "holidays"]
+    assert all(shock.off for shock in shocks)
+    assert config.shocks.holidays == []
+    assert config.regions == config.randomise == {}
+    assert not config.feeder.limit
+    assert config.telemetry == TelemetryConfig(age_s=0.0, silent_share=0.0, stuck_share=0.0)
+    # the one thing that is on: owners who are let down may leave
+    assert config.owners.dropout_per_broken_promise == 0.05
+
+
+def test_reports_are_at_most_a_step_old() -> None:
+    EnvConfig(step_min=5, telemetry=TelemetryConfig(age_s=300.0))
+    with pytest.raises(ValueError, match=r"telemetry\.age_s=301\.0: expected at most a step"):
+        EnvConfig(step_min=5, telemetry=TelemetryConfig(age_s=301.0))
+
+
+def test_regions_are_at_most_eight() -> None:
+    eight = {f"r{number}": RegionConfig() for number in range(MAX_REGIONS)}
+    assert len(EnvConfig(regions=eight).regions) == 8
+    with pytest.raises(ValueError, match="regions=9: expected at most 8"):
+        EnvConfig(regions={**eight, "r8": RegionConfig()})
 
 
 @pytest.mark.parametrize(
@@ -89,4 +228,11 @@ def test_defaults_are_not_shared_between_configs() -> None:
     FleetConfig().accelerators["ai4"] = 1.0
     DemandConfig().batch_deadline_shares.clear()
     assert EnvConfig().fleet.accelerators == {"ai5": 1.0}
+    EnvConfig().regions["texas"] = RegionConfig()
+    EnvConfig().shocks.holidays.append("12-25")
+    EnvConfig().shocks.storm.per_year = 2.0
+    assert EnvConfig().regions == {}
+    assert EnvConfig().shocks == ShocksConfig()
+    assert ShocksConfig().holidays == []
+    assert ShocksConfig().storm.off
     assert EnvConfig().demand.batch_deadline_shares == {"1": 0.2, "4": 0.3, "12": 0.5}

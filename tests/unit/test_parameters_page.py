@@ -8,22 +8,31 @@ from dataclasses import fields, is_dataclass
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import pytest
+import yaml
 
 from fleet_env.config import EnvConfig
+from fleet_env.config_world import ShockConfig, ShocksConfig
 from fleet_env.data import read_table
 from fleet_env.dynamics.ageing import LAWS
+from fleet_env.generators.shocks import KINDS
+from fleet_env.scenarios import scenario
 from fleet_env.types import LFP, NCA
+from fleet_env.uncertain import UNCERTAIN
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "parameters.md").read_text("utf-8")
-MODULES = sorted(
-    f"{folder}.{path.stem}"
-    for folder in ("dynamics", "generators")
-    for path in (ROOT / "fleet_env" / folder).glob("[!_]*.py")
-)
+MODULES = [
+    *sorted(
+        f"{folder}.{path.stem}"
+        for folder in ("dynamics", "generators")
+        for path in (ROOT / "fleet_env" / folder).glob("[!_]*.py")
+    ),
+    "regions",
+]
+ORIGINS = {"measured", "cited", "computed", "fitted", "est", "design"}
 
 Table = list[list[str]]
 
@@ -50,14 +59,21 @@ def literal(text: str) -> Any:
 
 
 def settings(config: object, prefix: str = "") -> dict[str, Any]:
-    """Collect all settings of a card by `section.field`."""
+    """Collect all settings of a card by `section.field`, sections of sections too.
+
+    A mapping to sections of their own counts itself, and the defaults of a section as `name.*`.
+    """
     found: dict[str, Any] = {}
+    kinds = get_type_hints(type(config))
     for f in fields(config):  # type: ignore[arg-type]
-        value = getattr(config, f.name)
+        name, value = prefix + f.name, getattr(config, f.name)
         if is_dataclass(value):
-            found |= settings(value, f"{f.name}.")
-        else:
-            found[prefix + f.name] = value
+            found |= settings(value, f"{name}.")
+            continue
+        found[name] = value
+        for kind in get_args(kinds[f.name]):
+            if is_dataclass(kind):
+                found |= settings(kind(), f"{name}.*.")
     return found
 
 
@@ -66,9 +82,22 @@ def module(name: str) -> ModuleType:
 
 
 TABLES = tables(PAGE)
-NAMED = [(code(row[0]), row[1]) for table in TABLES for row in table[1:] if table[0][0] == "name"]
+(SHOCKS,) = (table for table in TABLES if code(table[0][0]) == "shocks")
+NAMED = [
+    *((code(row[0]), row[1]) for table in TABLES for row in table[1:] if table[0][0] == "name"),
+    *(
+        (f"shocks.{row[0]}.{field}", value)
+        for row in SHOCKS[1:]
+        for field, value in zip(SHOCKS[0][1:], row[1:], strict=True)
+    ),
+]
 SETTINGS = settings(EnvConfig())
-CONSTANTS = [(name, value) for name, value in NAMED if name.startswith((*MODULES, "experiments."))]
+CONSTANTS = [
+    (name, value)
+    for name, value in NAMED
+    if name.rpartition(".")[0] in MODULES or name.startswith("experiments.")
+]
+CARDS = [row for table in TABLES for row in table[1:] if table[0][0] == "card"]
 SHIPPED = {code(table[0][0]): table for table in TABLES if code(table[0][0]).endswith(".csv")}
 
 
@@ -79,6 +108,51 @@ def test_every_setting_is_on_the_page_once_with_its_default(name: str) -> None:
     value = literal(stated[0])
     assert value == SETTINGS[name]
     assert isinstance(value, bool) == isinstance(SETTINGS[name], bool)
+
+
+def test_settings_reach_into_sections_of_sections() -> None:
+    shocks = {f"shocks.{kind}.{f.name}" for kind in KINDS for f in fields(ShockConfig)}
+    assert {name for name in SETTINGS if name.startswith("shocks.")} == {*shocks, "shocks.holidays"}
+    assert {"regions", "regions.*.share", "regions.*.delivery_usd_per_kwh"} <= set(SETTINGS)
+    assert SETTINGS["randomise"] == {}
+    assert not any(is_dataclass(value) for value in SETTINGS.values())
+
+
+def test_shocks_of_the_page_are_those_of_the_code() -> None:
+    sections = [f.name for f in fields(ShocksConfig) if f.name != "holidays"]
+    assert [row[0] for row in SHOCKS[1:]] == sections
+    assert SHOCKS[0][1:] == [f.name for f in fields(ShockConfig)]
+    (sources,) = (table for table in TABLES if table[0][0] == "shock")
+    assert [row[0] for row in sources[1:]] == sections
+
+
+@pytest.mark.parametrize("row", CARDS, ids=lambda row: ".".join(map(code, row[:2])))
+def test_settings_of_cards_are_those_of_the_cards(row: list[str]) -> None:
+    value: Any = scenario(code(row[0]))
+    for part in code(row[1]).split("."):
+        value = value[part] if isinstance(value, dict) else getattr(value, part)
+    assert literal(row[2]) == value
+
+
+def test_every_number_says_where_it_comes_from() -> None:
+    """A kind of the list in every row, and a source unless it is a choice or an estimate."""
+    rated = [table for table in TABLES if "kind" in table[0][1:] and "source" in table[0]]
+    assert len(rated) > 15
+    for table in rated:
+        for row in table[1:]:
+            cells = dict(zip(table[0], row, strict=True))
+            origins = re.split(r"[,;] ", re.sub(r" \(\w+\)", "", cells["kind"]))
+            assert set(origins) <= ORIGINS, row
+            assert cells["source"] or set(origins) <= {"est", "design"}, row
+
+
+def test_uncertain_parameters_stay_within_the_ranges_of_the_page() -> None:
+    drawn = yaml.safe_load((ROOT / "conf" / "randomise" / "uncertain.yaml").read_text("utf-8"))
+    assert set(drawn) == set(UNCERTAIN)
+    ranges = {code(row[0]): row[3] for t in TABLES for row in t[1:] if "range" in t[0][3:4]}
+    for name, (low, high) in drawn.items():
+        least, most = map(float, ranges[f"{UNCERTAIN[name]}.{name}"].split("-"))
+        assert least <= low < high <= most, name
 
 
 def test_every_name_on_the_page_exists() -> None:
@@ -94,6 +168,7 @@ def test_every_name_on_the_page_exists() -> None:
 def test_constants_are_those_of_the_code(name: str, value: str) -> None:
     owner, _, constant = name.rpartition(".")
     assert literal(value) == getattr(module(owner), constant)
+    assert [key for key, _ in NAMED].count(name) == 1
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -103,11 +178,17 @@ def test_every_constant_with_a_decimal_point_is_on_the_page(name: str) -> None:
     decimal = [
         f"{name}.{constant}"
         for constant in vars(module(name))
-        if re.fullmatch("[A-Z][A-Z0-9_]*", constant)
-        and type(getattr(module(name), constant)) is float
+        if re.fullmatch("_?[A-Z][A-Z0-9_]*", constant)
+        and _is_decimal(getattr(module(name), constant))
         and not _imported(tree, constant)
     ]
     assert set(decimal) <= {key for key, _ in CONSTANTS}
+
+
+def _is_decimal(value: object) -> bool:
+    """Whether a constant is a number with a decimal point or a tuple of such numbers."""
+    numbers = value if isinstance(value, tuple) and value else (value,)
+    return all(type(number) is float for number in numbers)
 
 
 def _imported(tree: ast.Module, constant: str) -> bool:
@@ -147,7 +228,8 @@ def test_tables_are_those_shipped(file: str) -> None:
 
 
 def test_the_parser_finds_what_the_page_holds() -> None:
-    assert len(CONSTANTS) > 60
+    assert len(CONSTANTS) > 75
+    assert len(CARDS) > 5
     assert set(SHIPPED) == {
         "accelerators.csv",
         "models.csv",
