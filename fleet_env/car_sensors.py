@@ -23,7 +23,7 @@ from fleet_env.types import (
     IntArray,
 )
 from fleet_env.units import MIN_PER_H
-from fleet_env.world import Gates, World
+from fleet_env.world import World
 
 STAY_MAX_H = 48.0  # bound of the stated stay shown
 PARKED_MAX_H = 96.0  # bound of the time since arrival shown
@@ -109,7 +109,7 @@ class CarSensors:
         step: int,
         soc: FloatArray,
         seen_h: FloatArray | float,
-        gates: Gates | None = None,
+        cut: BoolArray | None = None,
         feeder_kw: FloatArray | None = None,
     ) -> FloatArray:
         """Observation of all cars at the start of a step, shape (num_envs, num_cars, F), fresh.
@@ -121,8 +121,8 @@ class CarSensors:
             State of charge that the cars show.
         seen_h : FloatArray, shape (num_envs * num_cars,), or float
             Time of which the reports are [h]; a number where all are of now.
-        gates : Gates, optional
-            As told: links that are down are shown.
+        cut : BoolArray, shape (num_envs * num_cars,), optional
+            Cars whose link is down.
         feeder_kw : FloatArray, shape (neighbourhoods,), optional
             Power left for compute on the transformers in the step before.
         """
@@ -145,8 +145,8 @@ class CarSensors:
         if isinstance(seen_h, np.ndarray):
             report_min = (now_h - seen_h) * np.float32(MIN_PER_H)
             np.minimum(report_min, REPORT_MAX_MIN, out=out[CAR["report_min"]])
-        if gates is not None:
-            self._cut_links(gates, out[CAR["linked"]])
+        if cut is not None:
+            np.putmask(out[CAR["linked"]], cut, 0.0)
         if feeder_kw is not None:
             home = self._told.derived.neighbourhood
             out[CAR["feeder_kw"]] = np.minimum(feeder_kw, FEEDER_MAX_KW).take(home)
@@ -170,13 +170,6 @@ class CarSensors:
         end -= self._view.first
         np.clip(end, 0.0, columns - 1, out=end)
         self._stay_end[cars] = self._told.derived.area[cars] * columns + end.astype(np.intp)
-
-    def _cut_links(self, gates: Gates, linked: FloatArray) -> None:
-        derived = self._told.derived
-        if gates.home_down is not None:
-            linked[gates.home_down.take(derived.neighbourhood) & derived.home_link] = 0.0
-        if gates.down is not None:
-            linked[gates.down.take(derived.neighbourhood)] = 0.0
 
     def _set(
         self,

@@ -353,6 +353,8 @@ class EnvConfig:
         )
         require(0 <= self.start_hour < 24, "start_hour", self.start_hour, "a local hour in [0, 24)")
         one_of(self, "", observation=("cars", "fleet"))
+        for name, region in self.regions.items():
+            region.check(name)
         require(
             len(self.regions) <= MAX_REGIONS, "regions", len(self.regions), f"at most {MAX_REGIONS}"
         )

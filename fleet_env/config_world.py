@@ -6,7 +6,7 @@ All are off or at their mildest by default, so that a card names what makes it h
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 from fleet_env.checks import in_range, one_of, require
 
@@ -27,16 +27,17 @@ class RegionConfig:
     latitude_deg: float = 37.4  # where requests arise: round trips follow from distances
     longitude_deg: float = -122.0
 
-    def __post_init__(self) -> None:
+    def check(self, name: str) -> None:
+        """Raise ValueError unless all is inside its limits; `name` is the region."""
         in_range(
             self,
-            "regions.",
+            f"regions.{name}.",
             share=(1e-6, 1e6),
             latitude_deg=(-90.0, 90.0),
             longitude_deg=(-180.0, 180.0),
         )
         if self.delivery_usd_per_kwh is not None:
-            in_range(self, "regions.", delivery_usd_per_kwh=(0.0, 2.0))
+            in_range(self, f"regions.{name}.", delivery_usd_per_kwh=(0.0, 2.0))
 
 
 @dataclass
@@ -126,10 +127,11 @@ class ShockConfig:
     severity: float = 1.0  # unit by kind, see `ShocksConfig`
     extent: float = 1.0  # share of the neighbourhoods of the domain that are hit
 
-    def __post_init__(self) -> None:
+    def check(self, name: str) -> None:
+        """Raise ValueError unless all is inside its limits; `name` is the kind."""
         in_range(
             self,
-            "shocks.",
+            f"shocks.{name}.",
             per_year=(0.0, 36525.0),
             every_days=(0, 3650),
             on_day=(-1, 13),
@@ -139,7 +141,7 @@ class ShockConfig:
             severity=(-100.0, 100.0),
             extent=SHARE,
         )
-        require(self.from_h <= self.to_h, "shocks.from_h", self.from_h, "at most to_h")
+        require(self.from_h <= self.to_h, f"shocks.{name}.from_h", self.from_h, "at most to_h")
 
     @property
     def off(self) -> bool:
@@ -179,3 +181,9 @@ class ShocksConfig:
     )
     # local dates MM-DD that run like a Sunday: plugging, trips and demand
     holidays: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        for kind in fields(self):
+            shock = getattr(self, kind.name)
+            if isinstance(shock, ShockConfig):
+                shock.check(kind.name)

@@ -51,21 +51,11 @@ def refusals(
     late = np.flatnonzero(reason == ALLOWED)
     if late.size:
         reason[late] = _passing_reason(world, cars[late], gates, silent, t_h)
-    cut_off = (reason > NO_LINK) & link_down(world, cars, gates)
-    reason[cut_off] = NO_LINK
+    if gates.cut is not None:
+        reason[(reason > NO_LINK) & gates.cut[cars]] = NO_LINK
     slot = (world.derived.row[cars] - block.row_lo) * len(REFUSALS) + reason - 1
     counts = np.bincount(slot, minlength=rows * len(REFUSALS))
     return Refused(counts.reshape(rows, -1).astype(np.float64), cars, reason)
-
-
-def link_down(world: World, cars: IntArray, gates: Gates) -> BoolArray:
-    """Whether the link of each car is down at the start of the step."""
-    derived, down = world.derived, np.zeros(cars.shape, np.bool_)
-    if gates.home_down is not None:
-        down |= gates.home_down[derived.neighbourhood[cars]] & derived.home_link[cars]
-    if gates.down is not None:
-        down |= gates.down[derived.neighbourhood[cars]]
-    return down
 
 
 def _passing_reason(

@@ -12,6 +12,7 @@ from fleet_env.blocks import DENSE_CARS, for_each, split_blocks
 from fleet_env.car_sensors import CarSensors
 from fleet_env.config import EnvConfig
 from fleet_env.dispatch import Dispatch, dispatch
+from fleet_env.disruptions import Opening, open_step
 from fleet_env.dynamics import mobility, thermal
 from fleet_env.dynamics.duty import count_by
 from fleet_env.dynamics.energy import load_evse
@@ -21,7 +22,7 @@ from fleet_env.dynamics.serving_setup import serving_setup
 from fleet_env.generators.cars import draw_params
 from fleet_env.generators.demand_sources import load_traces
 from fleet_env.generators.exogenous import Exogenous, check_outside, draw_exogenous
-from fleet_env.generators.outages import Outages, StepOutages
+from fleet_env.generators.outages import Outages
 from fleet_env.generators.start import start_state
 from fleet_env.journeys import EventKeys
 from fleet_env.ledger import METRIC, Ledger
@@ -36,10 +37,8 @@ from fleet_env.timetable import Chips, Timetable, make_timetable
 from fleet_env.transformers import Transformers
 from fleet_env.types import BATCH_70B, BoolArray, FloatArray, IntArray
 from fleet_env.uncertain import cards_of_rows, check_randomise, draw_uncertain
-from fleet_env.units import DAYS_PER_MONTH
 from fleet_env.world import ALLOWED, AreaInputs, Gates, World, build_world
 
-_NOBODY = np.zeros(0, np.intp)
 TINY = 1e-12  # keeps 0 / 0 out of shares whose numerator is then 0
 
 
@@ -75,9 +74,9 @@ class FleetSim:
     exo: Exogenous
     table: Timetable
     history: History
-    gates: Gates  # what keeps cars off duty now besides their stay
     mask: BoolArray  # flat: cars that may be on duty now, as far as the dispatcher was told
     soc: FloatArray  # flat: state of charge now, as reports show it
+    _opening: Opening
     drawn: dict[str, FloatArray]  # uncertain parameters of the rows
     transformers: Transformers | None
 
@@ -120,6 +119,11 @@ class FleetSim:
     def t_h(self) -> float:
         """Time now [h since the start of the episode]."""
         return self.step_index * self.config.dt_h
+
+    @property
+    def gates(self) -> Gates:
+        """What keeps cars off duty now besides their stay."""
+        return self._opening.gates
 
     @property
     def queue(self) -> QueueState:
@@ -195,8 +199,8 @@ class FleetSim:
                 self.step_index,
                 short=self.service.short,
                 idle=self.service.idle,
-                outages=self._out,
-                restarted=self._restarted,
+                outages=self._opening.outages,
+                restarted=self._opening.restarted,
                 row_keys=self._keys.row,
             ),
         )
@@ -281,7 +285,7 @@ class FleetSim:
             self.step_index,
             self.soc,
             self.telemetry.seen_h(self.t_h),
-            self.gates,
+            self.gates.cut,
             None if limits is None else limits.headroom_kw,
         )
         return {"cars": cars, "fleet": fleet, "mask": self.mask.reshape(shape).astype(np.int8)}
@@ -291,26 +295,16 @@ class FleetSim:
 
         `moved` are the cars that departed or arrived in the step before; None begins an episode.
         """
-        step, owners = self.step_index, self.config.owners
-        self._out = out = self.outages.at(step) or StepOutages()
-        switched = self._switch_power(out.dark) if self.outages.dark_changes(step) else _NOBODY
-        outdated = self._release(self.outages.releases(step))
+        self._opening = open_step(self.world, self.table, self.outages, self.step_index)
         if moved is None:
             self._begin_reports()
         else:
+            switched, outdated = self._opening.switched, self._opening.outdated
             changed = np.concatenate([moved, switched, outdated])
-            told = self.telemetry.events(changed, self.t_h)
+            told = self.telemetry.events(changed, self.t_h, self.gates.cut)
             if self._cars is not None:
                 self._cars.moved(told)
                 self._cars.worked(outdated)
-        cap_h = owners.cap_h_per_month * self.config.days / DAYS_PER_MONTH
-        self.gates = Gates(
-            hot=self.table.hot[step] if self.table.any_hot[step] else None,
-            closed=self.table.closed[step] if self.table.any_closed[step] else None,
-            home_down=out.home_down,
-            down=out.down,
-            cap_h=cap_h or np.inf,
-        )
         self.soc, self.mask = self._look(self.telemetry)
 
     def _begin_reports(self) -> None:
@@ -340,26 +334,6 @@ class FleetSim:
 
         for_each(self.blocks, lambda b: look(b.lo, b.hi))
         return soc, mask
-
-    def _switch_power(self, dark: BoolArray | None) -> IntArray:
-        """Cut or restore the power of the homes that cars are parked at; return these cars."""
-        world = self.world
-        now = world.derived.home & False if dark is None else world.derived.home
-        if dark is not None:
-            now = now & dark[world.derived.neighbourhood]
-        cars: IntArray = (now != world.state.dark).nonzero()[0]
-        world.set_dark(cars, now[cars], self.t_h)
-        return cars
-
-    def _release(self, areas: IntArray) -> IntArray:
-        """Make the weights of some areas outdated; return their cars."""
-        self._restarted: BoolArray | None = None
-        if not areas.size:
-            return _NOBODY
-        cars = np.isin(self.world.derived.area, areas).nonzero()[0]
-        self._restarted = np.zeros(self.world.state.duty.shape, np.bool_)
-        self._restarted[self.world.release(cars)] = True
-        return cars
 
     def _share_credit(self, parts: list[Dispatch]) -> None:
         """Split what a row earned and lost with requests over its cars, by their serving time.
@@ -408,7 +382,7 @@ class FleetSim:
             wear_usd=self._wear_usd,
             shortfall_usd=self._shortfall_usd,
             quiet=table.quiet[step] if self.config.reward.noise_usd_per_quiet_h > 0 else None,
-            dark=self._out.dark,
+            dark=self._opening.outages.dark,
         )
 
     def _power(self) -> PowerTable:

@@ -57,9 +57,10 @@ class Telemetry:
     told: World
 
     def __init__(self, config: EnvConfig) -> None:
-        setting = config.telemetry
+        setting, shocks = config.telemetry, config.shocks
         self._age_h = setting.age_s / S_PER_H
         self.perfect = setting.age_s == setting.silent_share == setting.stuck_share == 0.0
+        self.perfect &= shocks.storm.off and shocks.isp.off and shocks.ota.off
 
     def begin(self, world: World) -> None:
         """Start an episode: all that was reported by then is known.
@@ -87,17 +88,20 @@ class Telemetry:
         self._show_on_road(np.flatnonzero(unheard))
         np.minimum(self._seen_h, truth.parked_h, out=self._seen_h, where=unheard)
 
-    def events(self, cars: IntArray, t_h: float) -> IntArray:
+    def events(self, cars: IntArray, t_h: float, cut: BoolArray | None = None) -> IntArray:
         """Pass on what happened to cars in the step that ended at `t_h`.
 
         A car whose last event is younger than the age of reports shows what it showed before; so
-        does one whose event is never reported. Call it once after every step.
+        does one whose event is never reported, and one whose link is down. Call it once after every
+        step.
 
         Parameters
         ----------
         cars : IntArray, shape (n,)
             Cars that departed, arrived, or lost or got back the power at home; `ref_h` of their
             state is the time of the last such event.
+        cut : BoolArray, shape (num_envs * num_cars,), optional
+            Cars whose link is down now: nothing is heard of them.
 
         Returns
         -------
@@ -111,6 +115,8 @@ class Telemetry:
         cars = self._flags.nonzero()[0]
         self._flags[cars] = False
         late = truth.ref_h[cars] > seen_h
+        if cut is not None:
+            late |= cut[cars]
         self._late, cars = cars[late], cars[~late]
         fault, driving = truth.fault[cars], truth.place[cars] == DRIVING
         unheard = (fault == FAULT_SILENT) | (driving & (fault == FAULT_STUCK))
@@ -121,6 +127,8 @@ class Telemetry:
         self._silenced[heard], self._silenced[lost] = False, True
         waiting = self._silenced.copy()
         waiting[self._late] = True
+        if cut is not None:
+            waiting |= cut
         np.copyto(self._seen_h, seen_h, where=~waiting)
         # nothing has been heard since the arrival
         self._seen_h[left] = np.minimum(truth.parked_h[left], seen_h)
@@ -226,12 +234,8 @@ def duty_mask(
         np.greater(mask, gates.hot.take(derived.air[cars]), out=mask)
     if gates.closed is not None:
         np.greater(mask, gates.closed.take(derived.hours[cars]), out=mask)
-    if gates.home_down is not None:
-        down = gates.home_down.take(derived.neighbourhood[cars])
-        down &= derived.home_link[cars]
-        np.greater(mask, down, out=mask)
-    if gates.down is not None:
-        np.greater(mask, gates.down.take(derived.neighbourhood[cars]), out=mask)
+    if gates.cut is not None:
+        np.greater(mask, gates.cut[cars], out=mask)
     if np.isfinite(gates.cap_h):
         mask &= state.duty_h[cars] < gates.cap_h
     if world.config.telemetry.silent_share > 0:  # nobody can be told to work who is not heard

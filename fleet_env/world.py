@@ -101,8 +101,7 @@ class Gates:
 
     hot: BoolArray | None = None  # by `Derived.air`: too hot to compute
     closed: BoolArray | None = None  # by `Derived.hours`: not at this hour
-    home_down: BoolArray | None = None  # by `Derived.neighbourhood`: no link at home
-    down: BoolArray | None = None  # by `Derived.neighbourhood`: no link anywhere
+    cut: BoolArray | None = None  # by car: its link is down
     cap_h: float = np.inf  # hours on duty that an owner allows in the episode
 
 

@@ -20,14 +20,147 @@ TINY = 1e-30  # keeps 0 / 0 at 0
 
 @dataclass
 class Part:
-    """What one pool does in a step."""
+    """What one pool does in a step; areas = (R, num_envs)."""
 
     pool: Pool
-    need: FloatArray  # (3, 1, 1) reference cars per request in a sub-step
-    capacity: FloatArray  # (R, num_envs) reference cars, summed over the sub-steps; > 0
-    spare: FloatArray  # (num_sub, R, num_envs) reference cars that chat leaves to batch work
-    started: FloatArray  # (3, R, num_envs) requests started here by class; batch work comes last
-    last: FloatArray  # (3, R, num_envs) of them in the last sub-step
-    late: FloatArray  # (3, num_envs) requests late by class
+    need: FloatArray  # (3, 1) reference cars per request in a sub-step
+    capacity: FloatArray  # (areas) reference cars, summed over the sub-steps; > 0
+    spare: FloatArray  # (num_sub, areas) reference cars that chat leaves to batch work
+    # (3, 3, areas) started, late, started in the last sub-step; by class, batch work comes later
+    counts: FloatArray
     ttft_sum_s: FloatArray  # (num_envs,)
-    busy: FloatArray  # (3, R, num_envs) share of the capacity by class; batch work comes last
+    busy: FloatArray  # (3, areas) share of the capacity by class; comes with batch work
+
+
+def total(parts: Sequence[FloatArray]) -> FloatArray:
+    """Add arrays in their order, whatever their shape."""
+    result = parts[0]
+    for part in parts[1:]:
+        result = result + part
+    return result
+
+
+def over_regions(values: FloatArray) -> FloatArray:
+    """Add up the regions of a row: (..., R, num_envs) becomes (..., num_envs)."""
+    return total([values[..., region, :] for region in range(values.shape[-2])])
+
+
+def admit_chat(
+    setup: ServingSetup, cars: FloatArray, arriving: FloatArray, dt_min: float
+) -> list[Part]:
+    """Offer the chat requests to the pools in turn, round by round.
+
+    Parameters
+    ----------
+    setup : ServingSetup
+    cars : FloatArray, shape (num_sub, num_groups, R, num_envs)
+    arriving : FloatArray, shape (num_sub, 2, R, num_envs)
+        By where people are.
+    dt_min : float
+
+    Returns
+    -------
+    list of Part
+        One per pool; batch work has not been given out yet.
+    """
+    desks = [_Desk(setup, pool, cars, dt_min) for pool in setup.pools]
+    rest = arriving
+    for desk in desks:
+        served = desk.admit(rest[:, desk.pool.classes])
+        if setup.num_regions > 1 or desk is not desks[-1]:
+            rest = rest.copy() if rest is arriving else rest
+            rest[:, desk.pool.classes] -= served
+    for number in range(setup.num_regions - 1):
+        if not rest.any():
+            break  # nobody is left to ask
+        for desk in desks:
+            if number < len(desk.pool.legs):
+                own = rest[:, desk.pool.classes]
+                own -= desk.admit_guests(desk.pool.legs[number], own)
+    return [desk.close() for desk in desks]
+
+
+class _Desk:
+    """Admits the chat of a step to one pool, in all areas."""
+
+    def __init__(self, setup: ServingSetup, pool: Pool, cars: FloatArray, dt_min: float) -> None:
+        self.pool = pool
+        self._need = pool.need_min / dt_min
+        self._chat_need = self._need[pool.classes].ravel().tolist()
+        capacity = cars[:, pool.groups[0]]
+        for group, speed in zip(pool.groups[1:], pool.speed[1:], strict=True):
+            capacity = capacity + speed * cars[:, group]
+        self._capacity, self._some = capacity, np.maximum(capacity, TINY)
+        self._place = pool.table.locate(self._some * setup.batch_slots)
+        self._limit = pool.table.rho_max(self._place)
+        self._limit *= capacity
+        # what is summed over the sub-steps: served and late by class, times to the first token,
+        # capacity. One buffer, because the order in which numpy adds depends on the length of the
+        # axis after the summed one, but not once that exceeds 1: so a row gives the same bits alone
+        # and among others.
+        num = len(self._chat_need)
+        self._buffer = np.empty((len(capacity), 2 * num + 2, *capacity.shape[1:]))
+        self._served, self._late = self._buffer[:, :num], self._buffer[:, num:-2]
+        self._load: FloatArray = np.zeros(())
+        self._away: FloatArray | None = None  # round trips of guests, in mean slot times
+
+    def admit(self, offered: FloatArray) -> FloatArray:
+        """Take from next door what comes in time of `offered`, (num_sub, K, areas); return it."""
+        self._load = self._work(offered)
+        share = _share(self._load, self._limit)
+        self._load *= share
+        return np.multiply(offered, share[:, None], out=self._served)
+
+    def admit_guests(self, leg: Leg, offered: FloatArray) -> FloatArray:
+        """Take what still fits of the requests from further away, and return that."""
+        if leg.open is not None:
+            offered = offered * leg.open
+        room = self._limit - self._load
+        np.maximum(room, 0.0, out=room)
+        work: FloatArray = np.zeros(room.shape)
+        _add_at_cars(leg, self._work(offered), work)
+        share = _share(work, room)
+        work *= share
+        self._load += work
+        served = offered * share.take(leg.target, axis=1)[:, None]
+        _add_at_cars(leg, served, self._served)
+        away = total([served[:, k] for k in range(served.shape[1])]) * leg.away
+        self._away = away if self._away is None else self._away + away
+        return served
+
+    def close(self) -> Part:
+        """Sum up the step, with the waits at the load that all rounds have left behind."""
+        pool, num, buffer = self.pool, len(self._chat_need), self._buffer
+        late, wait = pool.table.wait(self._place, self._load / self._some)
+        np.multiply(self._served, late[:, None], out=self._late)
+        started = total([self._served[:, k] for k in range(num)])
+        np.multiply(started, wait, out=buffer[:, -2])
+        if self._away is not None:
+            buffer[:, -2] += self._away
+        buffer[:, -1] = self._some
+        sums: FloatArray = np.add.reduce(buffer, axis=0)
+        counts = np.zeros((3, NUM_CLASSES, *sums.shape[1:]))
+        counts[:2, pool.classes] = sums[:-2].reshape(2, num, *sums.shape[1:])
+        counts[2, pool.classes] = self._served[-1]
+        ttft_s = sums[-2] * pool.slot_s
+        for own, first_token_s in zip(sums[:num], pool.first_token_s, strict=True):
+            ttft_s += own * first_token_s
+        spare = np.subtract(self._capacity, self._load, out=self._load)
+        return Part(pool, self._need, sums[-1], spare, counts, over_regions(ttft_s), counts[0])
+
+    def _work(self, requests: FloatArray) -> FloatArray:
+        return total([requests[:, k] * need for k, need in enumerate(self._chat_need)])
+
+
+def _share(work: FloatArray, room: FloatArray) -> FloatArray:
+    """Share of the work that fits: all of it, or what fills the room."""
+    share = np.maximum(work, TINY)
+    np.maximum(share, room, out=share)
+    return np.divide(room, share, out=share)
+
+
+def _add_at_cars(leg: Leg, values: FloatArray, cars: FloatArray) -> None:
+    """Add what people ask for, by their region, to the region they ask."""
+    for people, region in enumerate(leg.target):
+        here = cars[..., region, :]
+        np.add(here, values[..., people, :], out=here)

@@ -184,11 +184,6 @@ class WaitTable:
 
         `rho` is the load per server, below 1.
         """
-        waits, free = self.waits(place, rho)
-        return self.late(waits, free), waits / free
-
-    def waits(self, place: Place, rho: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Probability of a wait, and free servers; the same for every slack."""
         idle = 1.0 - rho
         free = idle * place.servers
         idle *= place.root
@@ -199,14 +194,11 @@ class WaitTable:
         waits = self.wait_slope.take(cell)
         waits *= idle
         waits += self.wait_base.take(cell)
-        return waits, free
-
-    def late(self, waits: FloatArray, free: FloatArray) -> FloatArray:
-        """Probability of a wait above the slack, from what `waits` returns."""
         late = free * -self.slack
         np.exp(late, out=late)
         late *= waits
-        return late
+        waits /= free
+        return late, waits
 
 
 def build_wait_table(slack: float, quantile: float) -> WaitTable:

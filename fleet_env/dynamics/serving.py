@@ -18,7 +18,6 @@ from fleet_env.dynamics.admission import (
     TINY,
     Part,
     admit_chat,
-    columns,
     over_regions,
     total,
 )
@@ -108,15 +107,15 @@ def serve(
     All float64. A row's result does not depend on the other rows, bit for bit.
     """
     stopped = _stop_on_purpose(setup, batch_due, running, off_share)
-    arriving = columns(chat)
-    parts = admit_chat(setup, columns(cars), arriving, dt_min)
+    arriving = np.ascontiguousarray(chat.transpose())
+    parts = admit_chat(setup, np.ascontiguousarray(cars.transpose()), arriving, dt_min)
     arrived = np.empty((NUM_CLASSES, len(chat)))
-    arrived[:NUM_INTERACTIVE] = over_regions(np.add.reduce(arriving, axis=0), setup.num_regions)
+    arrived[:NUM_INTERACTIVE] = over_regions(np.add.reduce(arriving, axis=0))
     np.add.reduce(batch_new, axis=1, out=arrived[BATCH_70B])
     for k, due in enumerate(setup.due_steps):
         batch_due[:, due] += batch_new[:, k]
     queued = np.add.accumulate(batch_due, axis=1)
-    _serve_batch(setup, parts, queued[:, -1], arrived[BATCH_70B])
+    _serve_batch(parts, queued[:, -1], arrived[BATCH_70B])
     dispatched, late, in_flight = _tally(setup, parts)
     lost = _lost(setup, parts, lost_cars, cars)
     left = running.T + dispatched
@@ -158,9 +157,7 @@ def _stop_on_purpose(
     return back
 
 
-def _serve_batch(
-    setup: ServingSetup, parts: list[Part], queued: FloatArray, new: FloatArray
-) -> None:
+def _serve_batch(parts: list[Part], queued: FloatArray, new: FloatArray) -> None:
     """Give the spare capacity to batch work and note in each part what it started.
 
     With ``y_j`` = backlog at the start + arrivals - room up to sub-step j, the room left unused
@@ -170,7 +167,7 @@ def _serve_batch(
     hosts = [part for part in parts if part.need[BATCH_70B, 0] > 0.0]
     if hosts:
         rooms = [part.spare / part.need[BATCH_70B, 0] for part in hosts]
-        room = over_regions(total(rooms), setup.num_regions)
+        room = over_regions(total(rooms))
         sum_room = np.add.accumulate(room, axis=0)
         y = np.multiply(_ramp(len(room)), new)
         y += queued - new
@@ -179,15 +176,13 @@ def _serve_batch(
         last = np.minimum(y[-2] - low + new / len(room), room[-1])
         started = sum_room[-1] + np.minimum(low, y[-1])
         np.minimum(started, queued, out=started)
+        alone = len(hosts) * rooms[0].shape[1] == 1
         for part, own in zip(hosts, rooms, strict=True):
-            share = 1.0 if own is room else _share(own, _spread(sum_room[-1], setup.num_regions))
-            here = part.started[BATCH_70B]
-            np.multiply(share, _spread(started, setup.num_regions), out=here)
-            part.counts[0, BATCH_70B] = over_regions(here, setup.num_regions)
-            here = share * _spread(last, setup.num_regions)
-            part.counts[2, BATCH_70B] = over_regions(here, setup.num_regions)
+            share = 1.0 if alone else _share(own, sum_room[-1])
+            np.multiply(share, started, out=part.counts[0, BATCH_70B])
+            np.multiply(share, last, out=part.counts[2, BATCH_70B])
     for part in parts:
-        part.busy = part.started * part.need
+        part.busy = part.counts[0] * part.need[:, None]
         part.busy /= part.capacity
 
 
@@ -195,11 +190,6 @@ def _serve_batch(
 def _ramp(num_sub: int) -> FloatArray:
     """Share of the step that has passed at the end of each sub-step, shape (num_sub, 1)."""
     return np.arange(1.0, num_sub + 1.0)[:, None] / num_sub
-
-
-def _spread(rows: FloatArray, num_regions: int) -> FloatArray:
-    """Give every area the value of its row."""
-    return rows if num_regions == 1 else np.tile(rows, num_regions)
 
 
 def _share(own: FloatArray, room: FloatArray) -> FloatArray:
@@ -216,8 +206,14 @@ def _tally(setup: ServingSetup, parts: list[Part]) -> tuple[FloatArray, FloatArr
 
     A car holds as many requests (of batch work: jobs) as slots are busy in the last sub-step.
     """
-    dispatched, late, _ = total([part.counts for part in parts])
-    in_flight = total([part.counts[2] * part.need * part.pool.losses.held for part in parts])
+    counts = [over_regions(part.counts) for part in parts]
+    dispatched, late, _ = total(counts)
+    in_flight = total(
+        [
+            own[2] * part.need * part.pool.losses.held
+            for part, own in zip(parts, counts, strict=True)
+        ]
+    )
     in_flight *= setup.batch_slots
     return dispatched, late, in_flight
 
@@ -227,10 +223,10 @@ def _lost(
 ) -> FloatArray:
     """Count requests lost with cars that left, shape (3, num_envs): those of the mean car."""
     lost = np.zeros((NUM_CLASSES, len(cars)))
-    left = columns(lost_cars)
+    left = lost_cars.transpose()
     for part in parts:
         gone = total([left[group] for group in part.pool.groups])
-        lost += part.pool.losses.lost * over_regions(part.busy * gone, setup.num_regions)
+        lost += part.pool.losses.lost * over_regions(part.busy * gone)
     lost *= setup.batch_slots
     if setup.hedge:
         serving = cars.reshape(len(cars), -1).sum(axis=1) / cars.shape[-1]
@@ -259,7 +255,6 @@ def _util(setup: ServingSetup, parts: list[Part], num_envs: int) -> FloatArray:
     util = np.zeros((num_envs, setup.num_regions, setup.num_groups))
     for part in parts:
         share = np.minimum(np.add.reduce(part.busy, axis=0), 1.0)
-        share = share.reshape(setup.num_regions, num_envs).T
         for group in part.pool.groups:
-            util[:, :, group] = share
+            util[:, :, group] = share.T
     return util

@@ -10,9 +10,9 @@ import numpy as np
 from fleet_env.config import DemandConfig, EnvConfig, ServingConfig
 from fleet_env.dynamics import roofline
 from fleet_env.dynamics.losses import LossRules, copies, loss_rules, slowdown
-from fleet_env.dynamics.queueing import WaitTable
+from fleet_env.dynamics.queueing import WaitTable, build_wait_table
 from fleet_env.dynamics.roofline import Accelerator, Mix, Model
-from fleet_env.dynamics.routes import Leg, Timing, make_legs
+from fleet_env.dynamics.routes import Leg, make_legs
 from fleet_env.dynamics.serving_checks import check_limits, check_weights, first_token_s
 from fleet_env.regions import num_regions, round_trips_s
 from fleet_env.types import BATCH_70B, CLASS_TIER, CLASSES, TIERS, BoolArray, FloatArray, IntArray
@@ -28,23 +28,13 @@ class Pool:
     groups: tuple[int, ...]
     speed: tuple[float, ...]  # of a car of each group, in reference cars (the first group's)
     classes: slice  # the interactive classes it serves
+    first_token_s: tuple[float, ...]  # network and prefill of those classes in a car next door
     # (3, 1) reference-car minutes per request, second copies included; 0 for a class not served
     need_min: FloatArray
     slot_s: float  # mean slot time of the nominal chat mix
+    table: WaitTable  # of the tightest slack among the pairs of regions that are served
+    legs: tuple[Leg, ...]  # rounds after the one next door
     losses: LossRules
-    legs: tuple[Leg | None, ...]  # (R,) by round; the first one, to the cars next door, is there
-
-    @property
-    def num_chat(self) -> int:
-        """Number of interactive classes it serves."""
-        return int(self.classes.stop - self.classes.start)
-
-    @property
-    def table(self) -> WaitTable:
-        """Waits in the region where people are."""
-        leg = self.legs[0]
-        assert leg is not None
-        return leg.table
 
 
 @dataclass(frozen=True)
@@ -241,24 +231,22 @@ def _pool(
     classes = slice(tiers[0], tiers[-1] + 1)
     chat_rate = rate[:, classes] @ work_share  # requests/s of the nominal mix, per group
     slot_s = config.serving.batch_slots / chat_rate[0]
-    timing = Timing(
-        slack_s=slack_s[:, classes].min(axis=0),
-        first_token_s=config.serving.ttft_slo_s - slack_s[0, classes],
-        asked=work_share > 0.0,
-        slot_s=float(slot_s),
-        quantile=config.serving.slo_quantile,
-    )
     with np.errstate(divide="ignore"):
         need_min = np.where(rate[0] > 0.0, copies(config.serving) / (S_PER_MIN * rate[0]), 0.0)
         batch_slot_s = config.serving.batch_slots / rate[0, BATCH_70B]
+    legs, slack = make_legs(
+        round_trips_s(config) / slot_s, slack_s[:, classes].min(axis=0) / slot_s, work_share > 0.0
+    )
     return Pool(
         groups=tuple(groups),
         speed=tuple((chat_rate / chat_rate[0]).tolist()),
         classes=classes,
+        first_token_s=tuple((config.serving.ttft_slo_s - slack_s[0, classes]).tolist()),
         need_min=need_min[:, None],
         slot_s=float(slot_s),
+        table=build_wait_table(slack, config.serving.slo_quantile),
+        legs=legs,
         losses=loss_rules(config.serving, float(batch_slot_s)),
-        legs=make_legs(round_trips_s(config), timing),
     )
 
 

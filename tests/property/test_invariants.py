@@ -338,7 +338,7 @@ def test_cases_reach_what_the_invariants_are_about() -> None:
             now, after = step.before, step.after
             saw("tail", after["tail_min"] > 0)
             saw("unplugged duty", after["duty"] & ~after["plugged"])
-            saw("dark duty", step.after["duty"] & step.before["dark"])
+            saw("owing in the dark", now["dark"] & (now["gap"] != 0))
             saw("told what is not so", now["told"] & ~now["mask"])
             saw("not told what is so", now["mask"] & ~now["told"])
             saw("far chat", np.atleast_1d(several * step.info["metric/on_time_chat_8b"]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -11,18 +11,21 @@ import pytest
 from hypothesis import given, settings
 from numpy.typing import NDArray
 
+from fleet_env import rewards
 from fleet_env.config import EnvConfig, RewardConfig
 from fleet_env.dynamics.energy import GRID
-from fleet_env.metrics import METRICS, REWARD_TERMS
-from fleet_env.types import BATCH_70B, CLASSES
+from fleet_env.dynamics.roofline import datacentre_price
+from fleet_env.metrics import COSTS, METRICS, REWARD_TERMS
+from fleet_env.scenarios import CARDS, scenario
+from fleet_env.types import BATCH_70B, CLASSES, HOME
 from fleet_env.vector_env import FleetVectorEnv
 from tests.contract.plays import play, random_bits
 from tests.contract.records import (
     Day,
+    Step,
     cases,
     law_tests,
     light_card,
-    random_card,
 )
 
 KWH = 2e-5  # rounding of a step in float32 (model.md 2.7)
@@ -82,37 +85,55 @@ def _sums(day: Day) -> dict[str, NDArray[Any]]:
     return {key: sum(step.info[key] for step in day.steps) for key in keys}
 
 
+def _by_area(day: Day, step: Step) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Metered kWh and growth of the gap in kWh of every area, departures included."""
+    world = day.env.sim.world
+    per_soc = world.params.pack_kwh.astype(np.float64) / world.derived.eta_nominal
+    metered = np.zeros(len(day.area))
+    if step.meter is not None:
+        metered[step.duty.cars] = step.meter.meter_kwh - step.meter.twin_meter_kwh
+    grown = (step.after["gap"].astype(np.float64) - step.before["gap"]) * per_soc
+    num = day.env.num_envs * max(1, len(day.config.regions))
+    return tuple(np.bincount(day.area, x, num) for x in (metered, grown))  # type: ignore[return-value]
+
+
 def invariant_15(day: Day) -> None:
     """Money: every term is price times quantity, all of them in `info`; carbon likewise."""
-    exo, reward, price = day.env.sim.exo, day.config.reward, day.env.sim.price_usd
-    mean_carbon = None
+    exo, cards, rows = day.env.sim.exo, day.cards, day.env.num_envs
+    price = np.array(
+        [rewards.request_prices(card, datacentre_price(card.datacentre)) for card in cards]
+    )
+    shortfall_usd = np.array([card.reward.shortfall_usd for card in cards])
+    reward, first_day = day.config.reward, round(24 / day.config.dt_h)
+    mean_carbon = exo.carbon_g_per_kwh[:, :first_day].mean(axis=1, dtype=np.float64)
     for k, step in enumerate(day.steps):
         info = step.info
-        metered = info["metric/metered_kwh"]
-        gap = info["metric/wall_kwh"] - metered
-        energy = exo.price_usd_per_kwh[:, k] * metered + exo.ref_price_usd_per_kwh[:, k] * gap
-        np.testing.assert_allclose(info["reward/energy"], -energy, rtol=1e-5, atol=1e-6)
-        carbon = info["metric/carbon_kg"] - exo.carbon_g_per_kwh[:, k] / 1000 * metered
-        with np.errstate(divide="ignore", invalid="ignore"):
-            per_kwh = np.where(np.abs(gap) > 1e-3, carbon / gap, np.nan)
-        if mean_carbon is None:
-            mean_carbon = per_kwh
-        known = np.isfinite(per_kwh) & np.isfinite(mean_carbon)
-        np.testing.assert_allclose(per_kwh[known], mean_carbon[known], rtol=1e-4)
+        metered, grown = _by_area(day, step)
+        for kwh, name in ((metered, "metered_kwh"), (metered + grown, "wall_kwh")):
+            by_row = kwh.reshape(rows, -1).sum(axis=1)
+            np.testing.assert_allclose(info[f"metric/{name}"], by_row, rtol=1e-5, atol=1e-3)
+        energy = exo.price_usd_per_kwh[:, k] * metered + exo.ref_price_usd_per_kwh[:, k] * grown
+        energy = energy.reshape(rows, -1).sum(axis=1)
+        np.testing.assert_allclose(info["reward/energy"], -energy, rtol=1e-4, atol=3e-4)
+        carbon = (exo.carbon_g_per_kwh[:, k] * metered + mean_carbon * grown) / 1000
+        carbon = carbon.reshape(rows, -1).sum(axis=1)
+        np.testing.assert_allclose(info["metric/carbon_kg"], carbon, rtol=1e-4, atol=3e-4)
         done = np.stack([info[f"metric/on_time_{name}"] for name in CLASSES], axis=1)
-        np.testing.assert_allclose(info["reward/avoided"], done @ price, rtol=1e-12)
+        np.testing.assert_allclose(info["reward/avoided"], (done * price).sum(axis=1), rtol=1e-12)
         missed = sum(
-            (info[f"metric/late_{name}"] + info[f"metric/lost_{name}"]) * price[i]
+            (info[f"metric/late_{name}"] + info[f"metric/lost_{name}"]) * price[:, i]
             for i, name in enumerate(CLASSES[:BATCH_70B])
         )
         np.testing.assert_allclose(
             info["reward/slo"], -reward.slo_penalty * missed, rtol=1e-9, atol=1e-15
         )
         owner = (
-            reward.shortfall_usd * info["metric/shortfalls"]
+            shortfall_usd * info["metric/shortfalls"]
             + reward.shortfall_usd_per_kwh * info["metric/shortfall_kwh"]
             + day.config.energy.public_usd_per_kwh * info["metric/public_kwh"]
             + reward.pay_usd_per_on_duty_h * info["metric/on_duty_h"]
+            + reward.noise_usd_per_quiet_h * info["metric/quiet_h"]
+            + reward.dropout_usd * info["metric/dropouts"]
         )
         np.testing.assert_allclose(info["reward/owner"], -owner, rtol=1e-5, atol=1e-6)
         data = reward.cellular_usd_per_gb * info["metric/cellular_gb"]
@@ -120,6 +141,46 @@ def invariant_15(day: Day) -> None:
         assert (info["reward/wear"] <= 0).all()
         floored = -np.minimum(-info["metric/signed_wear_usd"], 0)
         assert (-info["reward/wear"] >= floored - 1e-9).all()
+
+
+def quiet_hours(day: Day) -> None:
+    """Noise is counted where it costs anything: hours on duty at home in quiet hours."""
+    owners, paid = day.config.owners, day.config.reward.noise_usd_per_quiet_h > 0
+    for k, step in enumerate(day.steps):
+        hour = day.env.sim.exo.local_hour[day.area, k]
+        loud = (hour - owners.quiet_from_h) % 24 < (owners.quiet_to_h - owners.quiet_from_h) % 24
+        loud &= (step.before["place"] == HOME) & paid
+        on_h = step.duty.flows.on_min / 60 * loud[step.duty.cars]
+        want = day.per_row(step.duty.cars, on_h)
+        np.testing.assert_allclose(step.info["metric/quiet_h"], want, rtol=1e-5, atol=1e-6)
+
+
+def capacity(day: Day) -> None:
+    """What cars spare of the peak of the data centre: steps add up to the difference of peaks."""
+    config, charge_h = day.config, day.env.sim.ledger.capacity.charge_h
+    if config.datacentre.dc_cost != "peak":
+        assert charge_h == 0
+        assert all((step.info["reward/capacity"] == 0).all() for step in day.steps)
+        return
+    price = np.array(
+        [rewards.average_prices(card, datacentre_price(card.datacentre)) for card in day.cards]
+    )[:, :BATCH_70B]
+    eligible = np.array([1 - card.demand.trusted_only_share for card in day.cards])[:, None]
+    flows = [step.flows for step in day.steps]
+    asked = np.array([f.arrived[:, :BATCH_70B] / eligible for f in flows])
+    left = asked + np.array([(f.lost - f.dispatched)[:, :BATCH_70B] for f in flows])
+    of_hour = round(1 / config.dt_h)
+    peaks = []
+    for requests in (asked, left):
+        usd_per_h = (requests * price).sum(axis=2) / config.dt_h
+        means = [
+            usd_per_h[max(0, k + 1 - of_hour) : k + 1].mean(axis=0) for k in range(len(flows))
+        ]
+        peaks.append(np.maximum.accumulate(means, axis=0))
+    spared = charge_h * (peaks[0] - peaks[1])
+    told = np.cumsum([step.info["reward/capacity"] for step in day.steps], axis=0)
+    np.testing.assert_allclose(told, spared, rtol=1e-9, atol=1e-9)
+    assert charge_h > 0
 
 
 def invariant_16(day: Day) -> None:
@@ -159,12 +220,16 @@ def invariant_25(day: Day) -> None:
         chat = [f"metric/{kind}_{name}" for kind in ("late", "lost") for name in CLASSES[:2]]
         np.testing.assert_allclose(cost, sum(step.info[key] for key in chat), rtol=1e-12)
         np.testing.assert_array_equal(step.info["cost/shortfall"], step.info["metric/shortfalls"])
+        cut_kwh = step.info["metric/feeder_cut_kwh"]
+        np.testing.assert_array_equal(step.info["cost/feeder"], cut_kwh)
 
 
 INVARIANTS: dict[str, Callable[[Day], None]] = {
     "energy identity": energy_identity,
     "nothing unbooked": nothing_unbooked,
     "15 money": invariant_15,
+    "quiet hours": quiet_hours,
+    "capacity": capacity,
     "16 reward": invariant_16,
     "car reward": car_reward,
     "25 metrics": invariant_25,
@@ -180,16 +245,35 @@ def _day(config: EnvConfig, share: float = 0.6, seed: int = 0, **kwargs: Any) ->
     return [(reward, info) for _, reward, info in play(env, random_bits(1, shape, share))]
 
 
-@given(case=cases)
-@settings(max_examples=9)
-def test_18_without_a_car_on_duty_every_term_is_zero_every_step(case: int) -> None:
-    for reward, info in _day(light_card(case), share=0.0):
+# what happens without a car on duty: requests go to the data centre, homes overload transformers
+WITHOUT_CARS = ("arrived", "diverted", "expired", "feeder_over_h")
+
+
+def _assert_nothing(env: FleetVectorEnv) -> None:
+    """No car is ever put on duty: all money is exactly 0 in every step, and so is all else."""
+    env.reset(seed=1)
+    off = np.zeros((env.config.num_steps, env.num_envs, env.config.num_cars), np.int8)
+    for _, reward, info in play(env, off):
         assert (reward == 0.0).all()
         for name in REWARD_TERMS:
             assert (info[f"reward/{name}"] == 0.0).all(), name
+        for name in COSTS:
+            assert (info[f"cost/{name}"] == 0.0).all(), name
         for name in METRICS:
-            if not name.startswith(("arrived", "diverted", "expired")):
+            if not name.startswith(WITHOUT_CARS):
                 assert (info[f"metric/{name}"] == 0.0).all(), name
+        assert not info.get("car_reward", reward).any()
+
+
+@given(case=cases)
+@settings(max_examples=9)
+def test_18_without_a_car_on_duty_every_term_is_zero_every_step(case: int) -> None:
+    _assert_nothing(FleetVectorEnv(num_envs=2, config=light_card(case), car_reward=True))
+
+
+@pytest.mark.parametrize("card", CARDS)
+def test_18_never_using_a_car_scores_exactly_zero_on_every_card(card: str) -> None:
+    _assert_nothing(FleetVectorEnv(card, num_envs=2, num_cars=12, step_min=60))
 
 
 @given(case=cases)
@@ -207,11 +291,11 @@ def test_18_without_demand_there_is_no_service_and_no_money_for_it(case: int) ->
 
 
 def _flat(usd_per_kwh: float, **energy: Any) -> EnvConfig:
-    config = random_card(0)
-    flat = replace(
-        config.energy, tariff="flat", flat_usd_per_kwh=usd_per_kwh, source="grid", **energy
+    return scenario(
+        num_cars=20,
+        step_min=60,
+        energy={"tariff": "flat", "flat_usd_per_kwh": usd_per_kwh, "source": "grid", **energy},
     )
-    return replace(config, num_cars=20, energy=flat)
 
 
 def test_18_prices_scaled_by_k_scale_costs_by_k() -> None:
@@ -233,12 +317,13 @@ REMOVED = {
 
 @pytest.mark.parametrize("setting", REMOVED)
 def test_16_a_price_of_zero_removes_its_term_exactly_and_no_other(setting: str) -> None:
-    config = replace(
-        random_card(7),
+    config = scenario(
+        "gauntlet",
         num_cars=30,
-        fleet=replace(random_card(7).fleet, cellular_share=1.0, home_link_share=0.5),
-        demand=replace(random_card(7).demand, load=2.0, batch_share=0.3),
-        reward=RewardConfig(),
+        step_min=60,
+        fleet={"cellular_share": 1.0, "home_link_share": 0.5},
+        demand={"load": 2.0},
+        reward=asdict(RewardConfig()),
     )
     free = replace(config, reward=replace(config.reward, **{setting: 0.0}))
     before = dict.fromkeys(REWARD_TERMS, 0.0)
@@ -253,10 +338,16 @@ def test_16_a_price_of_zero_removes_its_term_exactly_and_no_other(setting: str) 
 
 
 def test_16_an_unpaid_owner_who_is_never_short_costs_nothing() -> None:
-    unpaid = RewardConfig(pay_usd_per_on_duty_h=0, shortfall_usd=0, shortfall_usd_per_kwh=0)
-    config = replace(random_card(0), num_cars=20, reward=unpaid)
-    config = replace(config, energy=replace(config.energy, public_usd_per_kwh=0.0))
-    for _, info in _day(config):
+    free = ("pay_usd_per_on_duty_h", "shortfall_usd", "shortfall_usd_per_kwh", "dropout_usd")
+    config = scenario(
+        num_cars=40,
+        step_min=60,
+        energy={"source": "pack", "public_usd_per_kwh": 0.0},
+        reward=dict.fromkeys(free, 0.0),
+    )
+    days = _day(config)
+    assert sum(info["metric/broken_promises"].sum() for _, info in days) > 0
+    for _, info in days:
         assert (info["reward/owner"] == 0).all()
 
 

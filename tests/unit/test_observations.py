@@ -26,7 +26,7 @@ from fleet_env.observations import (
 from fleet_env.sensors import FleetSensors
 from fleet_env.types import DRIVING, HOME, WORK
 from fleet_env.vector_env import FleetVectorEnv
-from fleet_env.world import Gates, World
+from fleet_env.world import World
 from tests.contract.plays import play, random_bits
 from tests.unit.test_telemetry import bare_world
 
@@ -250,11 +250,10 @@ def test_late_reports_links_that_are_down_and_transformers_are_shown() -> None:
     sensors.begin(world, _outside(96), np.zeros(1), np.zeros(1))
     seen_h = np.full(10, 0.75, np.float32)
     seen_h[:2] = [0.95, -30.0]
-    home_down, down = np.zeros(10, np.bool_), np.zeros(10, np.bool_)
-    home_down[:2], down[9] = True, True
+    cut = np.zeros(10, np.bool_)
+    cut[[0, 9]] = True
     kw = np.arange(10) * 30.0
-    gates = Gates(home_down=home_down, down=down)
-    cars = sensors.read(4, np.zeros(10, np.float32), seen_h, gates, kw).reshape(10, -1)
+    cars = sensors.read(4, np.zeros(10, np.float32), seen_h, cut, kw).reshape(10, -1)
     np.testing.assert_allclose(cars[:3, CAR["report_min"]], [3.0, 1440.0, 15.0], rtol=1e-5)
     assert cars[:, CAR["snoozed"]].tolist() == [1, 0, 0, 0, 0, 0, 0, 0, 0, 0]
     assert cars[:, CAR["linked"]].tolist() == [0, 1, 1, 1, 1, 1, 1, 1, 1, 0]

@@ -362,6 +362,22 @@ def test_a_silent_car_is_refused_by_the_truth_and_shows_as_on_the_road() -> None
     assert telemetry.unreachable(np.arange(2)).tolist() == [True, False]
 
 
+def test_a_car_whose_link_is_down_is_not_heard_until_it_is_back() -> None:
+    world = plugged_in(2, age_s=20.0)
+    telemetry = started(world)
+    cut = np.array([True, False])
+    world.state.place[:], world.state.ref_h[:] = WORK, 0.1
+    everyone = np.arange(2)
+    assert telemetry.events(everyone, 0.25, cut).tolist() == [1]
+    assert telemetry.told.state.place.tolist() == [HOME, WORK]
+    age_min = 60.0 * (0.25 - np.asarray(telemetry.seen_h(0.25)))
+    assert age_min[0] > 15.0
+    assert age_min[1] == pytest.approx(20.0 / 60.0, abs=1e-4)
+    assert telemetry.events(everyone[:0], 0.5, cut).size == 0
+    assert telemetry.events(everyone[:0], 0.75).tolist() == [0]
+    assert telemetry.told.state.place.tolist() == [WORK, WORK]
+
+
 def test_every_gate_keeps_its_cars_off_duty() -> None:
     world = plugged_in(4)
     derived, state = world.derived, world.state
@@ -371,10 +387,7 @@ def test_every_gate_keeps_its_cars_off_duty() -> None:
     assert mask_of(world, hot=np.array([True, False, False, True])) == [0, 1, 1, 0]
     derived.hours[:] = [0, 1, 0, 1]
     assert mask_of(world, closed=np.array([False, True])) == [1, 0, 1, 0]
-    derived.neighbourhood[:] = [0, 0, 1, 1]
-    derived.home_link[:] = [True, False, True, False]
-    assert mask_of(world, home_down=np.array([True, False])) == [0, 1, 1, 1]
-    assert mask_of(world, down=np.array([False, True])) == [1, 1, 0, 0]
+    assert mask_of(world, cut=np.array([True, False, True, False])) == [0, 1, 0, 1]
     state.duty_h[:] = [0, 2.0, 3.0, 1.9]
     assert mask_of(world, cap_h=2.0) == [1, 0, 0, 1]
     state.snooze_h[:] = [1.0, 2.0, 3.0, np.inf]
