@@ -148,8 +148,9 @@ class CarSensors:
         if cut is not None:
             np.putmask(out[CAR["linked"]], cut, 0.0)
         if feeder_kw is not None:
+            shown_kw = np.minimum(feeder_kw, FEEDER_MAX_KW).astype(np.float32)
             home = self._told.derived.neighbourhood
-            out[CAR["feeder_kw"]] = np.minimum(feeder_kw, FEEDER_MAX_KW).take(home)
+            shown_kw.take(home, out=out[CAR["feeder_kw"]], mode="clip")
         return out.reshape(len(CAR_FIELDS), *self._shape).transpose(1, 2, 0)
 
     def _cheap_h(self, step: int, out: FloatArray) -> None:

@@ -20,7 +20,7 @@ METRICS: dict[str, str] = {
     "ttft_request_s": "chat requests started in cars times their mean time to first token",
     "requeued_batch_70b": "batch requests that fell back into the queue from cars that stopped",
     "on_duty_h": "car-hours on duty",
-    "quiet_h": "car-hours on duty at home in quiet hours",
+    "quiet_h": "car-hours on duty at home in quiet hours, where noise has a price",
     "serving_h": "car-hours serving (awake, loaded, present)",
     "busy_h": "car-hours of work done",
     "wall_kwh": "wall energy of compute as booked: metered difference + growth of the charge gap",

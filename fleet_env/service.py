@@ -55,6 +55,7 @@ class Service:
         self.region_share = np.array([region.share for region in regions_of(config)])
         self.work_car_h = setup.work_car_s / S_PER_H
         self._deadline_shares = np.array(list(config.demand.batch_deadline_shares.values()))
+        self._holds_batch = (setup.rate[:, BATCH_70B] > 0.0).astype(np.float64)
         areas = num_envs * setup.num_regions
         self._draw_steps = max(1, min(MAX_DRAWN_STEPS, DRAWN_AREA_STEPS // areas))
 
@@ -119,16 +120,20 @@ class Service:
         chat : FloatArray, shape (num_envs, R, 2, minutes)
         batch : FloatArray, shape (num_envs, deadlines)
         """
-        config = self._config
         ahead = step % self._draw_steps
         if ahead == 0:
-            num_steps = min(self._draw_steps, config.num_steps - step)
-            requests = self._exo.requests(self._level, step, num_steps)
-            shape = (len(CLASSES), self._num_envs, -1, num_steps, config.step_min)
-            self._requests = requests.reshape(shape).transpose(3, 1, 2, 0, 4).astype(np.float64)
-        now = self._requests[ahead]
-        batch = _over_regions(now[:, :, BATCH_70B].sum(axis=2))
-        return now[:, :, :BATCH_70B], batch[:, None] * self._deadline_shares
+            num_steps = min(self._draw_steps, self._config.num_steps - step)
+            self._draw(step, num_steps)
+        return self._chat[ahead], self._batch[ahead]
+
+    def _draw(self, step: int, num_steps: int) -> None:
+        """Draw the requests of some steps; chat lies in memory as `serve` works through it."""
+        shape = (len(CLASSES), self._num_envs, -1, num_steps, self._config.step_min)
+        requests = self._exo.requests(self._level, step, num_steps).reshape(shape)
+        chat = requests[:BATCH_70B].transpose(3, 2, 4, 0, 1).astype(np.float64, order="C")
+        self._chat = chat.transpose(0, 4, 1, 3, 2)
+        batch = _over_regions(requests[BATCH_70B].astype(np.float64).sum(axis=3))
+        self._batch = batch.T[..., None] * self._deadline_shares
 
     def _asked(self, card: EnvConfig) -> FloatArray:
         """Mean requests per minute and car of a card, by class.
@@ -140,9 +145,8 @@ class Service:
 
     def _off_share(self, stopped: FloatArray) -> FloatArray:
         """Share of the cars that could hold batch work and served, now switched off on purpose."""
-        holds_batch = self._setup.rate[:, BATCH_70B] > 0
-        served: FloatArray = _over_regions(self._serving) @ holds_batch
-        share: FloatArray = np.minimum(stopped @ holds_batch / np.maximum(served, TINY), 1.0)
+        served = _over_regions(self._serving) @ self._holds_batch
+        share: FloatArray = np.minimum(stopped @ self._holds_batch / np.maximum(served, TINY), 1.0)
         return share
 
     def _note_shortage(self) -> None:

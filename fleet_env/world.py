@@ -190,12 +190,12 @@ class World:
         state, flash_gb = self.state, self.setup.flash_gb.astype(np.float32)
         state.weights_gb[cars] = flash_gb[self.params.accelerator[cars]]
         self.refresh_cold(cars)
-        self.refresh(cars)
         on = state.duty[cars]
         served = cars[on & (state.ready_min[cars] <= 0)]
         wake_min = np.float32(self.config.serving.wake_min)
         state.ready_min[cars] = np.where(on, self.derived.cold_min[cars] - wake_min, 0.0)
         state.tail_min[cars] = 0.0
+        self.refresh(cars)
         return served
 
     def refresh_cold(self, cars: IntArray | slice) -> None:

@@ -1,6 +1,6 @@
 """Which cars take whose chat: pools in turn, the nearest region first (docs/model.md 2.4, 5.1).
 
-Arrays end in (R, num_envs): regions, then rows.
+Arrays begin with the regions and end with the rows: what moves between regions is contiguous.
 """
 
 from __future__ import annotations
@@ -20,29 +20,29 @@ TINY = 1e-30  # keeps 0 / 0 at 0
 
 @dataclass
 class Part:
-    """What one pool does in a step; areas = (R, num_envs)."""
+    """What one pool does in a step."""
 
     pool: Pool
     need: FloatArray  # (3, 1) reference cars per request in a sub-step
-    capacity: FloatArray  # (areas) reference cars, summed over the sub-steps; > 0
-    spare: FloatArray  # (num_sub, areas) reference cars that chat leaves to batch work
-    # (3, 3, areas) started, late, started in the last sub-step; by class, batch work comes later
+    capacity: FloatArray  # (R, 1, num_envs) reference cars, summed over the sub-steps; > 0
+    spare: FloatArray  # (R, num_sub, num_envs) reference cars that chat leaves to batch work
+    # (R, 3, 3, num_envs) started, late, started in the last sub-step; by class, batch work later
     counts: FloatArray
     ttft_sum_s: FloatArray  # (num_envs,)
-    busy: FloatArray  # (3, areas) share of the capacity by class; comes with batch work
+    busy: FloatArray  # (R, 3, num_envs) share of the capacity by class; comes with batch work
 
 
-def total(parts: Sequence[FloatArray]) -> FloatArray:
-    """Add arrays in their order, whatever their shape."""
-    result = parts[0]
+def by_region(values: FloatArray) -> FloatArray:
+    """Turn (num_envs, R, groups or classes, num_sub) into (R, num_sub, ..., num_envs)."""
+    return np.ascontiguousarray(values.transpose(1, 3, 2, 0))
+
+
+def total(parts: Sequence[FloatArray] | FloatArray) -> FloatArray:
+    """Add arrays in their order, whatever their shape; of one array, its entries."""
+    result: FloatArray = parts[0]
     for part in parts[1:]:
         result = result + part
     return result
-
-
-def over_regions(values: FloatArray) -> FloatArray:
-    """Add up the regions of a row: (..., R, num_envs) becomes (..., num_envs)."""
-    return total([values[..., region, :] for region in range(values.shape[-2])])
 
 
 def admit_chat(
@@ -53,8 +53,8 @@ def admit_chat(
     Parameters
     ----------
     setup : ServingSetup
-    cars : FloatArray, shape (num_sub, num_groups, R, num_envs)
-    arriving : FloatArray, shape (num_sub, 2, R, num_envs)
+    cars : FloatArray, shape (R, num_sub, num_groups, num_envs)
+    arriving : FloatArray, shape (R, num_sub, 2, num_envs)
         By where people are.
     dt_min : float
 
@@ -66,16 +66,16 @@ def admit_chat(
     desks = [_Desk(setup, pool, cars, dt_min) for pool in setup.pools]
     rest = arriving
     for desk in desks:
-        served = desk.admit(rest[:, desk.pool.classes])
+        served = desk.admit(rest[:, :, desk.pool.classes])
         if setup.num_regions > 1 or desk is not desks[-1]:
             rest = rest.copy() if rest is arriving else rest
-            rest[:, desk.pool.classes] -= served
+            rest[:, :, desk.pool.classes] -= served
     for number in range(setup.num_regions - 1):
         if not rest.any():
             break  # nobody is left to ask
         for desk in desks:
             if number < len(desk.pool.legs):
-                own = rest[:, desk.pool.classes]
+                own = rest[:, :, desk.pool.classes]
                 own -= desk.admit_guests(desk.pool.legs[number], own)
     return [desk.close() for desk in desks]
 
@@ -86,33 +86,34 @@ class _Desk:
     def __init__(self, setup: ServingSetup, pool: Pool, cars: FloatArray, dt_min: float) -> None:
         self.pool = pool
         self._need = pool.need_min / dt_min
-        self._chat_need = self._need[pool.classes].ravel().tolist()
-        capacity = cars[:, pool.groups[0]]
+        self._chat_need = self._need[pool.classes, 0].tolist()
+        capacity = cars[:, :, pool.groups[0]]
         for group, speed in zip(pool.groups[1:], pool.speed[1:], strict=True):
-            capacity = capacity + speed * cars[:, group]
+            capacity = capacity + speed * cars[:, :, group]
         self._capacity, self._some = capacity, np.maximum(capacity, TINY)
         self._place = pool.table.locate(self._some * setup.batch_slots)
         self._limit = pool.table.rho_max(self._place)
         self._limit *= capacity
-        # what is summed over the sub-steps: served and late by class, times to the first token,
+        # What is summed over the sub-steps: served and late by class, times to the first token,
         # capacity. One buffer, because the order in which numpy adds depends on the length of the
         # axis after the summed one, but not once that exceeds 1: so a row gives the same bits alone
         # and among others.
-        num = len(self._chat_need)
-        self._buffer = np.empty((len(capacity), 2 * num + 2, *capacity.shape[1:]))
-        self._served, self._late = self._buffer[:, :num], self._buffer[:, num:-2]
+        num_regions, num_sub, num_envs = capacity.shape
+        self._num = len(self._chat_need)
+        self._buffer = np.empty((num_regions, num_sub, 2 * self._num + 2, num_envs))
+        self._served = self._buffer[:, :, : self._num]
         self._load: FloatArray = np.zeros(())
         self._away: FloatArray | None = None  # round trips of guests, in mean slot times
 
     def admit(self, offered: FloatArray) -> FloatArray:
-        """Take from next door what comes in time of `offered`, (num_sub, K, areas); return it."""
+        """Take from next door what comes in time of `offered`, (R, num_sub, K, num_envs)."""
         self._load = self._work(offered)
         share = _share(self._load, self._limit)
         self._load *= share
-        return np.multiply(offered, share[:, None], out=self._served)
+        return np.multiply(offered, share[:, :, None], out=self._served)
 
     def admit_guests(self, leg: Leg, offered: FloatArray) -> FloatArray:
-        """Take what still fits of the requests from further away, and return that."""
+        """Take what still fits of the requests from further away; return that, too."""
         if leg.open is not None:
             offered = offered * leg.open
         room = self._limit - self._load
@@ -122,34 +123,36 @@ class _Desk:
         share = _share(work, room)
         work *= share
         self._load += work
-        served = offered * share.take(leg.target, axis=1)[:, None]
+        served = offered * share.take(leg.target, axis=0)[:, :, None]
         _add_at_cars(leg, served, self._served)
-        away = total([served[:, k] for k in range(served.shape[1])]) * leg.away
+        away = self._all_classes(served) * leg.away
         self._away = away if self._away is None else self._away + away
         return served
 
     def close(self) -> Part:
         """Sum up the step, with the waits at the load that all rounds have left behind."""
-        pool, num, buffer = self.pool, len(self._chat_need), self._buffer
+        pool, num, buffer = self.pool, self._num, self._buffer
         late, wait = pool.table.wait(self._place, self._load / self._some)
-        np.multiply(self._served, late[:, None], out=self._late)
-        started = total([self._served[:, k] for k in range(num)])
-        np.multiply(started, wait, out=buffer[:, -2])
+        np.multiply(self._served, late[:, :, None], out=buffer[:, :, num:-2])
+        np.multiply(self._all_classes(self._served), wait, out=buffer[:, :, -2])
         if self._away is not None:
-            buffer[:, -2] += self._away
-        buffer[:, -1] = self._some
-        sums: FloatArray = np.add.reduce(buffer, axis=0)
-        counts = np.zeros((3, NUM_CLASSES, *sums.shape[1:]))
-        counts[:2, pool.classes] = sums[:-2].reshape(2, num, *sums.shape[1:])
-        counts[2, pool.classes] = self._served[-1]
-        ttft_s = sums[-2] * pool.slot_s
-        for own, first_token_s in zip(sums[:num], pool.first_token_s, strict=True):
-            ttft_s += own * first_token_s
+            buffer[:, :, -2] += self._away
+        buffer[:, :, -1] = self._some
+        sums: FloatArray = np.add.reduce(buffer, axis=1)
+        counts = np.zeros((len(sums), 3, NUM_CLASSES, sums.shape[2]))
+        counts[:, :2, pool.classes] = sums[:, :-2].reshape(len(sums), 2, num, -1)
+        counts[:, 2, pool.classes] = self._served[:, -1]
+        ttft_s = sums[:, -2] * pool.slot_s
+        for k, first_token_s in enumerate(pool.first_token_s):
+            ttft_s += sums[:, k] * first_token_s
         spare = np.subtract(self._capacity, self._load, out=self._load)
-        return Part(pool, self._need, sums[-1], spare, counts, over_regions(ttft_s), counts[0])
+        return Part(pool, self._need, sums[:, -1:], spare, counts, total(ttft_s), counts[:, 0])
 
     def _work(self, requests: FloatArray) -> FloatArray:
-        return total([requests[:, k] * need for k, need in enumerate(self._chat_need)])
+        return total([requests[:, :, k] * need for k, need in enumerate(self._chat_need)])
+
+    def _all_classes(self, requests: FloatArray) -> FloatArray:
+        return total([requests[:, :, k] for k in range(self._num)])
 
 
 def _share(work: FloatArray, room: FloatArray) -> FloatArray:
@@ -162,5 +165,5 @@ def _share(work: FloatArray, room: FloatArray) -> FloatArray:
 def _add_at_cars(leg: Leg, values: FloatArray, cars: FloatArray) -> None:
     """Add what people ask for, by their region, to the region they ask."""
     for people, region in enumerate(leg.target):
-        here = cars[..., region, :]
-        np.add(here, values[..., people, :], out=here)
+        here = cars[region]
+        np.add(here, values[people], out=here)

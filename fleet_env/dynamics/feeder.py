@@ -184,8 +184,10 @@ def _cut(plug: PlugStep, flow: Metered, cars: IntArray, cut_kwh: FloatArray) -> 
     """Take `cut_kwh` from the meters of some cars: their packs give it instead."""
     compute_kwh, eta = plug.compute_kwh.take(cars), plug.eta.take(cars)
     before_kwh = flow.battery_kwh.take(cars)
-    # A pack gives no more than compute takes: losses of a charger that is off are not paid.
-    charge_kwh = np.maximum(before_kwh + compute_kwh - cut_kwh * eta, 0.0)
+    # A pack gives no more than compute takes: losses of a charger that does less are not paid.
+    wanted_kwh = before_kwh + compute_kwh
+    least_kwh = np.minimum(wanted_kwh, plug.need_kwh.take(cars))
+    charge_kwh = np.maximum(wanted_kwh - cut_kwh * eta, least_kwh)
     battery_kwh = charge_kwh - compute_kwh
     lost_kwh = before_kwh - battery_kwh
     awake_dc_kwh = plug.dc_kw.take(cars) * plug.awake_h.take(cars)

@@ -18,8 +18,8 @@ class Leg:
     """A later round at a pool: people of each region ask one further away (docs/model.md 5.1)."""
 
     target: tuple[int, ...]  # (R,) region that is asked, by people's region
-    open: FloatArray | None  # (K, R, 1) 1 where a class is served there, else 0; None: all are
-    away: FloatArray  # (R, 1) round trip beyond the one next door, in mean slot times
+    open: FloatArray | None  # (R, 1, K, 1) 1 where a class is served there, else 0; None: all are
+    away: FloatArray  # (R, 1, 1) round trip beyond the one next door, in mean slot times
 
 
 def nearest(round_trip: FloatArray) -> IntArray:
@@ -57,7 +57,7 @@ def make_legs(
         left = slack[:, None] - away
         served = left >= LEAST_SLACK_SHARE * slack[:, None]
         if served.any():
-            doors = None if served.all() else served[..., None].astype(np.float64)
-            legs.append(Leg(tuple(target.tolist()), doors, away[:, None]))
+            doors = None if served.all() else served.T[:, None, :, None].astype(np.float64)
+            legs.append(Leg(tuple(target.tolist()), doors, away[:, None, None]))
             tightest = min(tightest, float(left[served & asked[:, None]].min(initial=np.inf)))
     return tuple(legs), tightest

@@ -18,7 +18,7 @@ from fleet_env.dynamics.admission import (
     TINY,
     Part,
     admit_chat,
-    over_regions,
+    by_region,
     total,
 )
 from fleet_env.dynamics.serving_setup import NUM_CLASSES, ServingSetup
@@ -107,10 +107,10 @@ def serve(
     All float64. A row's result does not depend on the other rows, bit for bit.
     """
     stopped = _stop_on_purpose(setup, batch_due, running, off_share)
-    arriving = np.ascontiguousarray(chat.transpose())
-    parts = admit_chat(setup, np.ascontiguousarray(cars.transpose()), arriving, dt_min)
+    arriving = by_region(chat)
+    parts = admit_chat(setup, by_region(cars), arriving, dt_min)
     arrived = np.empty((NUM_CLASSES, len(chat)))
-    arrived[:NUM_INTERACTIVE] = over_regions(np.add.reduce(arriving, axis=0))
+    arrived[:NUM_INTERACTIVE] = total(np.add.reduce(arriving, axis=1))
     np.add.reduce(batch_new, axis=1, out=arrived[BATCH_70B])
     for k, due in enumerate(setup.due_steps):
         batch_due[:, due] += batch_new[:, k]
@@ -167,7 +167,7 @@ def _serve_batch(parts: list[Part], queued: FloatArray, new: FloatArray) -> None
     hosts = [part for part in parts if part.need[BATCH_70B, 0] > 0.0]
     if hosts:
         rooms = [part.spare / part.need[BATCH_70B, 0] for part in hosts]
-        room = over_regions(total(rooms))
+        room = total(total(rooms))
         sum_room = np.add.accumulate(room, axis=0)
         y = np.multiply(_ramp(len(room)), new)
         y += queued - new
@@ -176,13 +176,13 @@ def _serve_batch(parts: list[Part], queued: FloatArray, new: FloatArray) -> None
         last = np.minimum(y[-2] - low + new / len(room), room[-1])
         started = sum_room[-1] + np.minimum(low, y[-1])
         np.minimum(started, queued, out=started)
-        alone = len(hosts) * rooms[0].shape[1] == 1
+        alone = len(hosts) * len(rooms[0]) == 1
         for part, own in zip(hosts, rooms, strict=True):
             share = 1.0 if alone else _share(own, sum_room[-1])
-            np.multiply(share, started, out=part.counts[0, BATCH_70B])
-            np.multiply(share, last, out=part.counts[2, BATCH_70B])
+            np.multiply(share, started, out=part.counts[:, 0, BATCH_70B])
+            np.multiply(share, last, out=part.counts[:, 2, BATCH_70B])
     for part in parts:
-        part.busy = part.counts[0] * part.need[:, None]
+        part.busy = part.counts[:, 0] * part.need
         part.busy /= part.capacity
 
 
@@ -197,7 +197,7 @@ def _share(own: FloatArray, room: FloatArray) -> FloatArray:
 
     A running sum adds in the same order for any number of rows.
     """
-    share: FloatArray = np.add.accumulate(own, axis=0)[-1] / np.maximum(room, TINY)
+    share: FloatArray = np.add.accumulate(own, axis=1)[:, -1] / np.maximum(room, TINY)
     return share
 
 
@@ -206,7 +206,7 @@ def _tally(setup: ServingSetup, parts: list[Part]) -> tuple[FloatArray, FloatArr
 
     A car holds as many requests (of batch work: jobs) as slots are busy in the last sub-step.
     """
-    counts = [over_regions(part.counts) for part in parts]
+    counts = [total(part.counts) for part in parts]
     dispatched, late, _ = total(counts)
     in_flight = total(
         [
@@ -222,11 +222,14 @@ def _lost(
     setup: ServingSetup, parts: list[Part], lost_cars: FloatArray, cars: FloatArray
 ) -> FloatArray:
     """Count requests lost with cars that left, shape (3, num_envs): those of the mean car."""
-    lost = np.zeros((NUM_CLASSES, len(cars)))
-    left = lost_cars.transpose()
-    for part in parts:
-        gone = total([left[group] for group in part.pool.groups])
-        lost += part.pool.losses.lost * over_regions(part.busy * gone)
+    left = lost_cars.transpose(2, 1, 0)[:, :, None]
+    lost = total(
+        [
+            total(part.busy * total([left[group] for group in part.pool.groups]))
+            * part.pool.losses.lost
+            for part in parts
+        ]
+    )
     lost *= setup.batch_slots
     if setup.hedge:
         serving = cars.reshape(len(cars), -1).sum(axis=1) / cars.shape[-1]
@@ -254,7 +257,7 @@ def _move_queue(
 def _util(setup: ServingSetup, parts: list[Part], num_envs: int) -> FloatArray:
     util = np.zeros((num_envs, setup.num_regions, setup.num_groups))
     for part in parts:
-        share = np.minimum(np.add.reduce(part.busy, axis=0), 1.0)
+        share = np.minimum(np.add.reduce(part.busy, axis=1), 1.0)
         for group in part.pool.groups:
             util[:, :, group] = share.T
     return util

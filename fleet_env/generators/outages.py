@@ -19,8 +19,6 @@ from fleet_env.regions import num_neighbourhoods, num_regions, region_edges
 from fleet_env.types import BoolArray, FloatArray, IntArray
 from fleet_env.units import MIN_PER_H
 
-_KEPT = 8  # sets of homes worked out lately
-
 
 @dataclass(frozen=True, slots=True)
 class StepOutages:
@@ -56,7 +54,6 @@ class Outages:
         places = _places(config, shocks, wanted.nonzero()[0])
         self._places = [place for place in places if place.size]  # hit by each event
         events = wanted.nonzero()[0][[place.size > 0 for place in places]]
-        self._known: dict[bytes, BoolArray] = {}  # by the events: they last for many steps
         self._kind = shocks.kind[events]
         self._start_h, self._end_h = shocks.start_h[events], shocks.end_h[events]
         released = shocks.kind == RELEASE
@@ -107,14 +104,9 @@ class Outages:
         """Neighbourhoods that some events hit."""
         if not events.any():
             return None
-        name = events.tobytes()
-        if name not in self._known:
-            if len(self._known) > _KEPT:
-                self._known.clear()
-            self._known[name] = out = np.zeros(self._size, np.bool_)
-            for i in events.nonzero()[0]:
-                out[self._places[i]] = True
-        return self._known[name]
+        out = np.zeros(self._size, np.bool_)
+        out[np.concatenate([self._places[i] for i in events.nonzero()[0]])] = True
+        return out
 
     def _fails_h(self, events: BoolArray, down: BoolArray | None) -> FloatArray | None:
         """Earliest start of some events in each neighbourhood that is not down already."""

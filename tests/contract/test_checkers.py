@@ -14,6 +14,7 @@ from gymnasium.utils.env_checker import check_env
 import fleet_env
 from fleet_env.env import FleetEnv
 from fleet_env.observations import CAR_FIELDS, FLEET_FIELDS, Field
+from fleet_env.scenarios import CARDS
 from fleet_env.vector_env import FleetVectorEnv
 
 FLEET = "fleet_env/Fleet-v0"
@@ -50,6 +51,15 @@ def test_checkers_pass_with_no_unlisted_warning(checker: str, observation: str) 
     assert not unlisted
     for text in accepted:  # a listed warning that has gone must leave the list
         assert any(text in m for m in messages), text
+
+
+@pytest.mark.parametrize("card", CARDS)
+def test_every_card_passes_gymnasiums_checker(card: str) -> None:
+    env = FleetEnv(card, num_cars=6, observation="cars")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", message=".*not within the environment's.*render.*")
+        check_env(env, skip_render_check=True)
 
 
 def test_make_builds_the_env_of_the_issue() -> None:

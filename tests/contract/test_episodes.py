@@ -105,13 +105,16 @@ def test_final_observation_is_the_end_of_the_last_day_and_not_the_start_of_the_n
         assert same.single_observation_space.contains(info["final_obs"][row])
 
 
-@pytest.mark.parametrize("num_cars", [1, 9, 40])
-def test_row_i_of_a_batch_is_the_single_env_bit_for_bit(num_cars: int) -> None:
-    batch = _batch(5, num_cars=num_cars)
+@pytest.mark.parametrize(
+    ("card", "num_cars"),
+    [("suburb", 1), ("suburb", 9), ("suburb", 40), ("gauntlet", 1), ("gauntlet", 40)],
+)
+def test_row_i_of_a_batch_is_the_single_env_bit_for_bit(card: str, num_cars: int) -> None:
+    batch = _batch(5, scenario=card, num_cars=num_cars)
     seeds = [3, 141, 59, 26, 3]
     together, info = batch.reset(options={"scenario_seeds": seeds})
     np.testing.assert_array_equal(info["scenario"], seeds)
-    singles = [FleetEnv(num_cars=num_cars, step_min=60) for _ in seeds]
+    singles = [FleetEnv(card, num_cars=num_cars, step_min=60) for _ in seeds]
     for row, env in enumerate(singles):
         obs, _ = env.reset(options={"scenario_seeds": [seeds[row]]})
         assert_same(obs, {key: value[row] for key, value in together.items()})
@@ -142,8 +145,10 @@ def test_seed_and_scenario_seed_name_the_same_day() -> None:
 
 
 @pytest.mark.parametrize("when", [0, 11, 23])
-def test_copies_taken_mid_episode_go_on_alike(when: int) -> None:
-    env = _batch(2, fleet={"accelerators": {"ai5": 0.5, "ai4": 0.5}}, car_reward=True)
+@pytest.mark.parametrize("card", ["suburb", "gauntlet"])
+def test_copies_taken_mid_episode_go_on_alike(card: str, when: int) -> None:
+    fleet = {"accelerators": {"ai5": 0.5, "ai4": 0.5}}
+    env = _batch(2, scenario=card, fleet=fleet, car_reward=True)
     env.reset(seed=3)
     actions = random_bits(2, (STEPS + 5, 2, 9))
     for action in actions[:when]:

@@ -101,6 +101,32 @@ BAD_SETTINGS: dict[str, tuple[dict[str, Any], str]] = {
     "zone": ({"time_zone": "America/Los_Angles"}, r"time_zone='America/Los_Angles'"),
     "tariff": ({"energy": {"tariff": "flt"}}, r"tariff='flt'"),
     "region": ({"energy": {"region": "US-CAL-CSIO"}}, r"region='US-CAL-CSIO'"),
+    "regions": ({"regions": {"a": {"zone": "UTC"}}}, r"unknown setting 'regions.a.zone'"),
+    "region zone": ({"regions": {"a": {"time_zone": "Mars"}}}, r"time_zone='Mars'"),
+    "region share": ({"regions": {"a": {"share": 0}}}, r"regions\.a\.share=0: expected a number"),
+    "age": ({"telemetry": {"age_s": 901}}, r"telemetry\.age_s=901.*at most a step \(900 s\)"),
+    "faults": (
+        {"telemetry": {"silent_share": 0.7, "stuck_share": 0.7}},
+        r"telemetry\.silent_share \+ stuck_share=1\.4: expected at most 1",
+    ),
+    "hours": ({"owners": {"quiet_from_h": 25}}, r"owners\.quiet_from_h=25: expected a number in"),
+    "opt in": ({"owners": {"opt_in": "pay"}}, r"owners\.opt_in='pay': expected all or by_pay"),
+    "spike": (
+        {"shocks": {"price_spike": {"on_day": 0}}},
+        r"energy\.tariff='california_ev_tou': expected day_ahead in some region",
+    ),
+    "shock": ({"shocks": {"storms": {}}}, r"unknown setting 'shocks.storms'.*'storm'"),
+    "holiday": ({"shocks": {"holidays": ["13-01"]}}, r"shocks\.holidays='13-01': expected a date"),
+    "homeless": (
+        {"fleet": {"accelerators": {"ai4": 1.0}}},
+        r"no car holds the model of chat_70b, batch_70b: 70b .* in ai4 \(11 GB\)",
+    ),
+    "flash": ({"serving": {"flash_gb": 20.0}}, r"serving\.flash_gb=20: ai5 keeps 8b .* and 70b"),
+    "loss": ({"serving": {"batch_loss": "lose"}}, r"serving\.batch_loss='lose': expected restart"),
+    "dc cost": ({"datacentre": {"dc_cost": "peaks"}}, r"dc_cost='peaks': expected average or peak"),
+    "randomise": ({"randomise": {"laod": [0, 1]}}, r"randomise='laod'.*did you mean 'load'\?"),
+    "random range": ({"randomise": {"load": [2, 1]}}, r"randomise\.load=\[2, 1\]: expected \[low"),
+    "random value": ({"randomise": {"load": [-1, 1]}}, r"demand\.load=-1\.0: expected a number"),
 }
 
 
@@ -117,8 +143,8 @@ def test_config_and_overrides_exclude_each_other() -> None:
 
 
 def test_what_was_set_is_what_is_played() -> None:
-    config = EnvConfig(num_cars=4, fleet=FleetConfig(accelerators={"ai4": 1.0}))
+    config = EnvConfig(num_cars=4, fleet=FleetConfig(accelerators={"claim": 1.0}))
     assert FleetVectorEnv(config=config).config is config
-    by_keyword = FleetVectorEnv(num_cars=4, fleet={"accelerators": {"ai4": 1.0}})
+    by_keyword = FleetVectorEnv(num_cars=4, fleet={"accelerators": {"claim": 1.0}})
     assert by_keyword.config == config
     assert fleet_env.scenario("suburb", num_cars=4).num_cars == 4

@@ -14,7 +14,7 @@ import pytest
 
 from fleet_env.config import EnvConfig, FleetConfig, ServingConfig
 from fleet_env.vector_env import FleetVectorEnv
-from tests.reference import physics, queueing
+from tests.reference import datacentre, physics, queueing
 from tests.reference.cards import draw_config, draw_plain
 from tests.reference.compare import (
     Gaps,
@@ -130,6 +130,24 @@ def test_owed_charge_is_worth_in_the_end_what_is_still_owed(
     assert (owed_kwh > 2.0 * np.abs(left_kwh)).all()  # much was owed and paid back meanwhile
     assert (np.ptp(ref_usd, axis=1) == 0.0).all()
     np.testing.assert_allclose(booked, ref_usd[:, 0] * left_kwh, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("step_min", [15, 60])
+def test_a_peak_costs_what_the_capital_of_the_training_days_does(step_min: int) -> None:
+    """Every training day of the trace from noon on, its last one wrapping to the first."""
+    centre = {"dc_cost": "peak"}
+    env = FleetVectorEnv(num_cars=10, step_min=step_min, datacentre=centre)
+    env.reset(seed=0)
+    config, trace, level = env.config, env.sim.exo.traces[0], env.sim.service.requests_per_min
+    usd = [float(level[c]) * datacentre.average_usd(config, c) for c in datacentre.CHATS]
+    part = trace.split_day * 1440
+    per_min = (usd @ trace.rate[:2, :part].astype(float)).tolist()
+    days = []
+    for noon in range(720, part, 1440):
+        minutes = [per_min[(noon + m) % part] for m in range(1440)]
+        days.append([sum(minutes[k : k + step_min]) for k in range(0, 1440, step_min)])
+    charge_h = datacentre.charge_h(config, datacentre.peak_to_mean(days, config.dt_h))
+    assert env.sim.ledger.capacity.charge_h == pytest.approx(charge_h, rel=1e-6)
 
 
 def test_the_comparison_notices_a_wrong_constant(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,7 +26,8 @@ UP, DOWN = Outage(), Outage(home_down=True)
 )
 def test_opt_in_by_pay(usd_per_h: float, share: float) -> None:
     config = EnvConfig(
-        owners=OwnersConfig(opt_in="by_pay"), reward=RewardConfig(pay_usd_per_on_duty_h=usd_per_h)
+        owners=OwnersConfig(opt_in="by_pay", expected_duty_h_per_month=100.0),
+        reward=RewardConfig(pay_usd_per_on_duty_h=usd_per_h),
     )
     assert owners.opt_in_share(config) == pytest.approx(share, abs=5e-5)
 

@@ -155,7 +155,8 @@ def _loop_limit(fleet: Fleet, left: FloatArray) -> tuple[FloatArray, FloatArray,
             continue
         cut = (1.0 - max(0.0, left[place]) / wanted) * added[car]
         compute, before = float(plug.compute_kwh[car]), float(flow.battery_kwh[car])
-        after = max(before - cut * float(plug.eta[car]), -compute)
+        least = min(before, float(plug.need_kwh[car]) - compute)
+        after = max(before - cut * float(plug.eta[car]), least)
         charge = after + compute
         awake = float(plug.dc_kw[car]) * float(plug.awake_h[car])
         direct = min(compute, awake) * min(1.0, charge / awake if awake else 0.0)
@@ -198,7 +199,9 @@ def test_no_kwh_is_lost_in_the_cut(fleet: Fleet, kva: float) -> None:
     assert owed[burst] == pytest.approx(cut[burst], abs=TOLERANCE_KWH)
     assert (owed <= cut + TOLERANCE_KWH).all()
     saved = cut - owed > TOLERANCE_KWH
-    none_left = limited.battery_kwh == -fleet.plug.compute_kwh
+    plug = fleet.plug
+    least = np.minimum(flow.battery_kwh, plug.need_kwh - plug.compute_kwh)
+    none_left = limited.battery_kwh <= least + 1e-6
     assert none_left[saved].all()
     stored = fleet.plug.need_kwh - limited.battery_kwh
     closed = np.abs(fleet.plug.gap * fleet.plug.pack_kwh + stored) < 2e-5

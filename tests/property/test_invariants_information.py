@@ -245,9 +245,7 @@ def _begin(case: int, steps: int) -> tuple[FleetVectorEnv, Any]:
     return env, (obs, actions[steps:])
 
 
-def _with_future(
-    env: FleetVectorEnv, cut: int, *, reverse: bool, region: int = 0
-) -> DemandTrace:
+def _with_future(env: FleetVectorEnv, cut: int, *, reverse: bool, region: int = 0) -> DemandTrace:
     """The trace of a region of row 0, with the minutes of the episode from `cut` on reversed."""
     trace, config = env.sim._traces[region], env.config
     start = env.sim.exo.start_minute[region : region + 1]
@@ -363,9 +361,7 @@ def test_10_nothing_told_depends_on_prices_not_yet_published(days: int, case: in
     """Prices that are not out at step k are changed: k and all before it stay, the rest moves."""
     config = light_card(case)
     energy = replace(config.energy, tariff="day_ahead", source="managed")
-    regions = {
-        name: replace(region, tariff="day_ahead") for name, region in config.regions.items()
-    }
+    regions = {name: replace(region, tariff="day_ahead") for name, region in config.regions.items()}
     config = replace(config, energy=energy, days=days, num_cars=17, regions=regions)
     per_day = config.num_steps // days
     for k in (0, per_day // 3, config.num_steps - per_day // 4):

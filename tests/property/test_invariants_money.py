@@ -173,9 +173,7 @@ def capacity(day: Day) -> None:
     peaks = []
     for requests in (asked, left):
         usd_per_h = (requests * price).sum(axis=2) / config.dt_h
-        means = [
-            usd_per_h[max(0, k + 1 - of_hour) : k + 1].mean(axis=0) for k in range(len(flows))
-        ]
+        means = [usd_per_h[max(0, k + 1 - of_hour) : k + 1].mean(axis=0) for k in range(len(flows))]
         peaks.append(np.maximum.accumulate(means, axis=0))
     spared = charge_h * (peaks[0] - peaks[1])
     told = np.cumsum([step.info["reward/capacity"] for step in day.steps], axis=0)

@@ -5,7 +5,7 @@ Fleets of one region, of three and of four, and all modes of what is lost with a
 
 from __future__ import annotations
 
-import math
+import itertools
 from collections import Counter
 from dataclasses import dataclass, replace
 from functools import cache
@@ -171,9 +171,9 @@ def test_flows_are_finite_not_negative_and_of_their_kind(spec: Spec) -> None:
     assert not flows.lost[:, 2].any()
     assert not flows.diverted[:, 2].any()
     assert not flows.expired[:, :2].any()
-    # 1 % by admission; the table is coarse where 1e9 slots run at a load of 1 - 1e-8 with a slack of
-    # 0.02 service times, more so with the little slack that far regions leave
-    most = 0.04 if case.setup.num_regions == 1 else 0.06
+    # 1 % by admission; the table is coarse from 65,536 slots on, where a slack of some thousandths
+    # of a service time (70B at batch 150, far regions) meets a load of 1 - 1e-8
+    most = 0.012 if spec.fleet < 1e3 else 0.04 if case.setup.num_regions == 1 else 0.15
     assert (flows.late[:, :2] <= most * flows.dispatched[:, :2] + 1e-12).all()
 
 
@@ -251,23 +251,23 @@ def test_the_order_of_the_regions_does_not_matter(spec: Spec, order: list[int]) 
 _table = cache(build_wait_table)
 
 
-def _legs(case: Case, groups: tuple[int, ...], asked: list[int]) -> list[dict[str, Any]]:
-    """Who asks whom in each round: targets, slack of the round, classes open by people's region."""
+def _rounds(
+    case: Case, groups: tuple[int, ...], kinds: list[int]
+) -> tuple[list[list[tuple[int, int, int]]], float]:
+    """Who asks whom: (people, cars, class) of each round, and the tightest slack of them all."""
     trips_s = round_trips_s(case.config)
     regions, base_s = range(len(trips_s)), case.config.serving.rtt_s
-    legs: list[dict[str, Any]] = []
-    slack_s = math.inf  # the tightest so far
-    for i in regions:
-        near = [sorted(regions, key=lambda d: (d != o, trips_s[o, d], d))[i] for o in regions]
-        left = {
-            (o, k): min(case.setup.slack_s[g, k] for g in groups) - trips_s[o, near[o]] + base_s
-            for o in regions
-            for k in asked
-        }
-        open_to = {key for key, slack_s in left.items() if slack_s > 0.0}
-        slack_s = min([slack_s, *(left[key] for key in open_to)])
-        legs.append({"to": near, "open": open_to, "slack_s": slack_s})
-    return legs
+    rounds: list[list[tuple[int, int, int]]] = [[] for _ in regions]
+    slacks_s = []
+    for people, k in itertools.product(regions, kinds):
+        home_s = min(case.setup.slack_s[g, k] for g in groups)
+        order = sorted(regions, key=lambda d: (d != people, trips_s[people, d], d))
+        for i, cars in enumerate(order):
+            left_s = home_s - trips_s[people, cars] + base_s
+            if left_s >= 0.5 * home_s:
+                rounds[i].append((people, cars, k))
+                slacks_s.append(left_s)
+    return rounds, min(slacks_s)
 
 
 def _reference_row(case: Case, row: int) -> dict[str, FloatArray]:
@@ -286,10 +286,12 @@ def _reference_row(case: Case, row: int) -> dict[str, FloatArray]:
     capacity = {desk: np.zeros(J) for desk in desks}
     room = {desk: np.zeros(J) for desk in desks}
     held: dict[int, FloatArray] = {}
-    legs = []
+    rounds, tables = [], []
     for p, pool in enumerate(setup.pools):
         kinds = [k for k in (0, 1) if setup.rate[pool.groups[0], k] > 0.0]
-        legs.append(_legs(case, pool.groups, kinds))
+        pairs, slack_s = _rounds(case, pool.groups, kinds)
+        rounds.append(pairs)
+        tables.append(_table(slack_s / pool.slot_s, serving.slo_quantile))
         held[p] = pool.losses.held[:, 0] * slots * pool.need_min[:, 0]
         for r in regions:
             for g, v in zip(pool.groups, pool.speed, strict=True):
@@ -300,13 +302,10 @@ def _reference_row(case: Case, row: int) -> dict[str, FloatArray]:
         admitted = []
         for i in regions:
             for p, pool in enumerate(setup.pools):
-                leg, need = legs[p][i], pool.need_min[:, 0]
-                if not leg["open"]:
-                    continue
-                table = _table(leg["slack_s"] / pool.slot_s, serving.slo_quantile)
+                need, table = pool.need_min[:, 0], tables[p]
                 for r in regions:
                     c = capacity[p, r][j]
-                    offers = {key: rest[key] for key in leg["open"] if leg["to"][key[0]] == r}
+                    offers = {(o, k): rest[o, k] for o, d, k in rounds[p][i] if d == r}
                     work = sum(n * need[k] for (_, k), n in offers.items())
                     if c <= 0.0 or work <= 0.0:
                         continue
@@ -315,11 +314,11 @@ def _reference_row(case: Case, row: int) -> dict[str, FloatArray]:
                     load[p, r] += share * work
                     for key, n in offers.items():
                         rest[key] -= share * n
-                        admitted.append((p, r, key[1], share * n, leg["slack_s"] / pool.slot_s))
-        met = [(capacity[p, r][j], load[p, r], slack) for p, r, _, _, slack in admitted]
+                        admitted.append((p, r, key[1], share * n))
+        met = [(capacity[p, r][j], load[p, r], tables[p].slack) for p, r, _, _ in admitted]
         cars, busy_cars, slacks = np.array(met).reshape(-1, 3).T
         tails = wait_tail(cars * slots, busy_cars * slots, slacks)
-        for (p, r, k, n, _), tail in zip(admitted, tails.tolist(), strict=True):
+        for (p, r, k, n), tail in zip(admitted, tails.tolist(), strict=True):
             need = setup.pools[p].need_min[:, 0]
             served[k] += n
             late[k] += n * tail

@@ -19,7 +19,6 @@ class Taken:
     pool: Pool
     c: int
     requests: float
-    slack_slots: float
 
 
 def play_minute(
@@ -37,7 +36,7 @@ def play_minute(
     for some in taken:  # waiting follows from all that a pool took in the minute
         cars = some.pool.cars[j]
         slots = config.serving.batch_slots * cars
-        missing = p_late(slots, some.pool.load[j] / cars, some.slack_slots)
+        missing = p_late(slots, some.pool.load[j] / cars, some.pool.slack_slots)
         late[some.c] += some.requests * missing
     return crowded
 
@@ -49,18 +48,18 @@ def _offer(
     offers = {
         (people, c): requests
         for (people, c), requests in rest.items()
-        if pool.turn[people] == turn and pool.serves(c) and pool.left_s[people][CLASS_TIER[c]] > 0.0
+        if pool.turn[people] == turn and pool.serves(c) and pool.in_reach(people, CLASS_TIER[c])
     }
     work, cars = sum(n * pool.need_min[c] for (_, c), n in offers.items()), pool.cars[j]
     if work == 0.0 or cars == 0.0:
         return False
-    slots, slack_slots = config.serving.batch_slots * cars, pool.slack_slots[turn]
-    most = rho_max(slots, slack_slots, config.serving.slo_quantile)
+    slots = config.serving.batch_slots * cars
+    most = rho_max(slots, pool.slack_slots, config.serving.slo_quantile)
     limit = max(0.0, most * cars - pool.load[j])
     share = min(1.0, limit / work)
     pool.load[j] += min(work, limit)
     for (people, c), requests in offers.items():
         pool.started[c][j] += share * requests
         rest[people, c] -= share * requests
-        taken.append(Taken(pool, c, share * requests, slack_slots))
+        taken.append(Taken(pool, c, share * requests))
     return work > limit

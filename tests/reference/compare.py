@@ -29,7 +29,7 @@ TOLERANCE = {
     "minutes": (1e-3, 1e-4),  # 1.4e-4 min is one float32 step of a time of day
     "gb": (1e-3, 1e-4),  # of such minutes at the fastest link
     "usd": (2e-5, 1e-4),  # kWh at the dearest price
-    "kwh": (3e-5, 1e-4),
+    "kwh": (5e-5, 1e-4),
     "hours": (2e-5, 1e-4),
     "fade": (1e-11, 2e-3),  # law B reads its potential from a table: 1e-3 (specification, 2.8)
     "wear": (1e-5, 2e-3),
@@ -116,7 +116,7 @@ def compare_requests(gaps: Gaps, step: Step) -> float:
     usd, chat_usd = 2e-5, 0.0
     sim = step.env.sim
     for c, name in enumerate(CLASSES):
-        exact = (1e-4 + share * step.volume[c], 1e-4)
+        exact = (1e-4 + share * step.volume[c], 2e-4)
         split = (exact[0] + LATE_SHARE * service.dispatched[c], 1e-4)
         usd += split[0] * datacentre.credited_usd(config, c)
         if c in datacentre.CHATS:

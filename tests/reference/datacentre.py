@@ -74,5 +74,12 @@ def charge_h(config: EnvConfig, peak_to_mean: float) -> float:
     return config.datacentre.capital_share * 24.0 * config.days / peak_to_mean
 
 
+def peak_to_mean(days: list[list[float]], dt_h: float) -> float:
+    """Mean peak of some days, each hour's mean, over their mean load; `days` holds each step's."""
+    hour = round(1.0 / dt_h)
+    peaks = [max(_mean(day[max(0, k + 1 - hour) : k + 1]) for k in range(len(day))) for day in days]
+    return _mean(peaks) / _mean([_mean(day) for day in days])
+
+
 def _mean(values: list[float]) -> float:
     return sum(values) / len(values)

@@ -75,7 +75,8 @@ def cut(wish: energy.Wish, flow: energy.Flow, cut_kwh: float) -> energy.Flow:
 
     (A charger that only computes wastes more than at full power; a pack that does it wastes none.)
     """
-    stored_kwh = max(flow.stored_kwh - cut_kwh * wish.eta, -wish.compute_kwh)
+    floor_kwh = min(flow.stored_kwh, wish.need_kwh - wish.compute_kwh)
+    stored_kwh = max(flow.stored_kwh - cut_kwh * wish.eta, floor_kwh)
     delivered_kwh = stored_kwh + wish.compute_kwh
     return replace(
         flow,

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from functools import cache
-from itertools import accumulate
 
 from fleet_env.config import EnvConfig
 from fleet_env.types import BATCH_70B, CHAT_8B, CLASS_TIER, TIER_8B, TIER_70B
 from tests.reference import areas, losses, roofline, waiting
 from tests.reference.constants import ACCELERATORS, MODELS
 
+REACH_SHARE = 0.5  # of the time for waiting next door that the way to another region may leave
 KINDS = ((TIER_8B,), (TIER_70B,), (TIER_8B, TIER_70B))
 
 
@@ -45,7 +45,7 @@ class Pool:
     # time left for waiting before the first token is late, by people's region and tier [s]
     left_s: list[dict[int, float]]
     asked_for: tuple[int, ...]  # tiers with a share in chat
-    slack_slots: list[float] = field(default_factory=list)  # by round, in mean slot times
+    slack_slots: float = 0.0  # in mean slot times
     cars: list[float] = field(default_factory=list)  # by minute
     load: list[float] = field(default_factory=list)  # chat work admitted, by minute
     started: list[list[float]] = field(default_factory=list)  # by class and minute
@@ -57,6 +57,10 @@ class Pool:
     def serves(self, c: int) -> bool:
         """Whether the tier of a class is in memory."""
         return c in self.need_min
+
+    def in_reach(self, people: int, tier: int) -> bool:
+        """Whether enough is left of the time that people have next door."""
+        return self.left_s[people][tier] >= REACH_SHARE * self.left_s[self.region][tier]
 
     def busy(self, c: int) -> float:
         """Share of the step's serving time that goes to a class."""
@@ -73,24 +77,22 @@ def make_pools(config: EnvConfig) -> list[Pool]:
         chips = [n for n in names if roofline.resident_tiers(ACCELERATORS[n], config) == tiers]
         alike = [_make_pool(config, chips, tiers, region) for region in regions if chips]
         for pool in alike:
-            slack_s = accumulate((_slack_s(alike, turn) for turn in regions), min)
-            pool.slack_slots = [tightest / pool.slot_s for tightest in slack_s]
+            pool.slack_slots = _slack_s(alike) / pool.slot_s
             pool.cars, pool.load = [0.0] * config.step_min, [0.0] * config.step_min
             pool.started = [[0.0] * config.step_min for _ in CLASS_TIER]
         pools += alike
     return pools
 
 
-def _slack_s(alike: list[Pool], turn: int) -> float:
-    """Smallest time left among the pairs of the rounds so far that are within the limit."""
-    left = [
+def _slack_s(alike: list[Pool]) -> float:
+    """Smallest time left among all pairs of people and cars that are served."""
+    return min(
         pool.left_s[people][tier]
         for pool in alike
-        for people, asked in enumerate(pool.turn)
+        for people in range(len(pool.turn))
         for tier in pool.asked_for
-        if asked <= turn
-    ]
-    return min([x for x in left if x > 0.0], default=math.inf)
+        if pool.in_reach(people, tier)
+    )
 
 
 def _make_pool(config: EnvConfig, chips: list[str], tiers: tuple[int, ...], region: int) -> Pool:

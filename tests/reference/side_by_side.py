@@ -115,7 +115,9 @@ class Fate:
         if not config.feeder.limit:
             return 0.0
         region = areas.region_of(config, number * config.feeder.homes)
-        shape = float(self.env.sim.exo.home_load[region, step])
+        load = self.env.sim.exo.home_load
+        assert load is not None
+        shape = float(load[region, step])
         peak_kw = config.feeder.homes * config.feeder.home_peak_kw
         return peak_kw * shape * float(self.home_level[number])
 

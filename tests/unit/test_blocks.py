@@ -28,6 +28,24 @@ def test_blocks_cover_every_car_once_in_order(
             assert b.lo % num_cars == b.hi % num_cars == 0
 
 
+@given(
+    num_envs=st.integers(1, 9),
+    num_cars=st.integers(1, 300),
+    block_cars=st.integers(12, 200),
+    together=st.integers(1, 12),
+)
+def test_neighbourhoods_stay_whole(
+    num_envs: int, num_cars: int, block_cars: int, together: int
+) -> None:
+    blocks = split_blocks(num_envs, num_cars, block_cars, together=together)
+    cars = np.concatenate([np.arange(b.lo, b.hi) for b in blocks])
+    np.testing.assert_array_equal(cars, np.arange(num_envs * num_cars))
+    for b in blocks:
+        assert 0 < b.hi - b.lo <= block_cars
+        assert (b.lo - b.row_lo * num_cars) % together == 0
+        assert b.hi == b.row_hi * num_cars or (b.hi - b.row_lo * num_cars) % together == 0
+
+
 @given(num_envs=st.integers(2, 30), num_cars=st.integers(1, 300), block_cars=st.integers(1, 200))
 def test_cuts_inside_a_row_are_at_the_same_cars_in_any_batch(
     num_envs: int, num_cars: int, block_cars: int

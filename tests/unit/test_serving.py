@@ -398,24 +398,40 @@ def test_the_nearest_region_fills_up_before_the_next_one_is_asked() -> None:
 
 @pytest.mark.parametrize(
     ("ttft_slo_s", "reach_8b", "reach_70b"),
-    [(2.0, 2, 2), (0.45, 2, 1), (0.40, 2, 0)],
+    [(2.0, 2, 2), (0.60, 2, 1), (0.40, 2, 0), (0.36, 1, 0)],
 )
 def test_a_low_limit_of_the_first_token_switches_far_regions_off(
     ttft_slo_s: float, reach_8b: int, reach_70b: int
 ) -> None:
-    """By hand: 0.033 + 0.050 + 0.311 s = 0.394 s to the near cars leave the 70B next to nothing."""
-    limit_s = {region: ttft_slo_s - 0.033 - AWAY_S[region] for region in range(3)}
-    assert [r for r in range(3) if limit_s[r] > PREFILL_8B_S][-1] == reach_8b
-    step = _equator((0.0, 0.0, 1e6), ttft_slo_s=ttft_slo_s)
-    step.chat[0, 0] = [[100.0], [100.0]]
-    far = step.run()
-    assert far.dispatched[0, :2] == pytest.approx([1500.0, 1500.0 if reach_70b == 2 else 0.0])
-    assert far.diverted[0, :2] == pytest.approx([0.0, 0.0 if reach_70b == 2 else 1500.0])
-    step.cars[0, :, 0] = np.array([0.0, 1e6, 0.0])[:, None]
-    near = step.run()
-    assert near.dispatched[0, :2] == pytest.approx(
-        [1500.0, 1500.0 if limit_s[1] > PREFILL_70B_S else 0.0]
-    )
+    """By hand: of 0.400 - 0.033 - 0.311 = 0.056 s for the 70B next door, 0.006 s are left near."""
+    for k, prefill_s, reach in ((0, PREFILL_8B_S, reach_8b), (1, PREFILL_70B_S, reach_70b)):
+        slack_s = ttft_slo_s - 0.033 - prefill_s
+        assert [r for r in range(3) if slack_s - AWAY_S[r] >= 0.5 * slack_s][-1] == reach, k
+    for region in range(3):
+        cars = [0.0, 0.0, 0.0]
+        cars[region] = 1e6
+        step = _equator((cars[0], cars[1], cars[2]), ttft_slo_s=ttft_slo_s)
+        step.chat[0, 0] = [[100.0], [100.0]]
+        flows = step.run()
+        served = [1500.0 * (region <= reach_8b), 1500.0 * (region <= reach_70b)]
+        assert flows.dispatched[0, :2] == pytest.approx(served)
+        assert flows.diverted[0, :2] == pytest.approx([1500.0 - n for n in served])
+
+
+def test_the_tightest_pair_that_is_served_sets_the_load_of_all() -> None:
+    """Home to far is 0.150 s; at a limit of 0.6 s only the 8B goes there, with 0.382 s left."""
+    slack_s = {2.0: 2.0 - 0.033 - PREFILL_70B_S - AWAY_S[2], 0.6: 0.2564 - 2 * AWAY_S[1]}
+    for ttft_slo_s, tightest_s in slack_s.items():
+        pool = _equator((1.0, 1.0, 1.0), ttft_slo_s=ttft_slo_s).setup.pools[0]
+        assert pool.table.slack * pool.slot_s == pytest.approx(tightest_s, abs=1e-3)
+
+
+def test_a_region_too_far_to_be_served_costs_the_others_nothing() -> None:
+    alone = serving_setup(_config(ttft_slo_s=0.36), ["ai5"])
+    places = {"home": (0.0, 0.0), "far": (0.0, 150.0)}
+    world = serving_setup(_config(places=places, ttft_slo_s=0.36), ["ai5"])
+    assert world.pools[0].legs == ()
+    assert world.pools[0].table.slack == alone.pools[0].table.slack
 
 
 def test_people_of_the_region_itself_come_first() -> None:
@@ -440,10 +456,9 @@ def test_how_late_all_are_follows_from_the_load_that_guests_leave_behind() -> No
     flows = step.run()
     slots, load = 320.0, 320.0 * flows.util[0, 1, 0]
     slack_s, slot_s = step.setup.slack_s[0].min(), step.setup.pools[0].slot_s
-    # of the second round: that of the people 60 degrees away, who ask the same cars
-    for k, away_s in ((CHAT_8B, 0.0), (CHAT_70B, 2 * AWAY_S[1])):
-        late = float(wait_tail(slots, load, (slack_s - away_s) / slot_s))
-        assert flows.late[0, k] == pytest.approx(late * flows.dispatched[0, k], rel=0.02)
+    # one slack for all who ask these cars: that of the regions that are furthest apart
+    late = float(wait_tail(slots, load, (slack_s - AWAY_S[2]) / slot_s))
+    assert flows.late[0, :2] == pytest.approx(late * flows.dispatched[0, :2], rel=0.02)
 
 
 def test_batch_work_takes_room_in_all_regions_alike() -> None:

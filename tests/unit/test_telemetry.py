@@ -21,6 +21,7 @@ from fleet_env.types import (
     FAULT_SILENT,
     FAULT_STUCK,
     HOME,
+    WORK,
     FleetParams,
     FleetState,
 )

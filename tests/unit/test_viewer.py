@@ -85,3 +85,23 @@ def test_axes_carry_units_and_a_thinned_fleet() -> None:
     assert "[h]" in left.get_xlabel()
     assert "[1]" in left.get_ylabel()
     assert right.get_ylabel() == "cars"
+
+
+def test_a_hard_world_can_be_drawn() -> None:
+    """Several regions, stale reports, cars that are dark or refused: the picture shows the truth."""
+    env = FleetEnv("gauntlet", num_cars=30, step_min=60, render_mode="rgb_array")
+    env.reset(seed=0)
+    for _ in range(6):
+        env.step(np.ones(30))
+    assert env.render().shape == (480, 960, 3)
+
+
+def test_the_clock_and_the_price_of_each_row_are_its_own() -> None:
+    """With several regions a row shows its first one, not the area of the same number."""
+    regions = {"a": {}, "b": {"time_zone": "Europe/Berlin", "tariff": "flat"}}
+    env = FleetVectorEnv(num_envs=2, num_cars=10, step_min=60, regions=regions)
+    env.reset(seed=0)
+    ax = matplotlib.figure.Figure().subplots()
+    plot_day(ax, env.sim, 1)
+    (line,) = ax.figure.axes[1].lines
+    np.testing.assert_array_equal(line.get_ydata(), env.sim.exo.price_usd_per_kwh[2, :24])
