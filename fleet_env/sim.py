@@ -228,11 +228,13 @@ class FleetSim:
     def _project(self, duty: BoolArray) -> list[Refused]:
         """Clear the bits of cars that may not compute, in place, and find the reasons."""
         world, telemetry = self.world, self.telemetry
-        allowed = self.mask
-        if not telemetry.perfect:
-            _, allowed = self._look(None)
-        refused = duty & ~allowed
-        duty &= allowed
+        if telemetry.perfect:
+            refused = duty & ~self.mask
+        else:
+            refused = np.zeros_like(duty)
+            wanted = duty.nonzero()[0]
+            refused[wanted[~self._may_work(wanted)]] = True
+        duty &= ~refused
         found = for_each(
             self.blocks,
             lambda b: refusals(
@@ -244,6 +246,13 @@ class FleetSim:
             lasting = self.mask[part.cars] & (stay != ALLOWED)
             telemetry.refuse(part.cars[lasting], stay[lasting])
         return found
+
+    def _may_work(self, cars: IntArray) -> BoolArray:
+        """Whether cars may be on duty now, whatever telemetry says."""
+        soc = self.world.twin_soc(cars, self.t_h) - self.world.state.gap[cars]
+        may = np.empty(cars.shape, np.bool_)
+        duty_mask(self.world, cars, soc, self.gates, self.t_h, out=may)
+        return may
 
     def _book(self, refused: list[Refused], parts: list[Dispatch], sums: list[RowSums]) -> None:
         left = None
@@ -305,7 +314,7 @@ class FleetSim:
             if self._cars is not None:
                 self._cars.moved(told)
                 self._cars.worked(outdated)
-        self.soc, self.mask = self._look(self.telemetry)
+        self.soc, self.mask = self._look()
 
     def _begin_reports(self) -> None:
         self.telemetry.begin(self.world)
@@ -314,23 +323,17 @@ class FleetSim:
             idle_kw, busy_kw = quoted.quoted_kw(0.0), quoted.quoted_kw(1.0)
             self._cars.begin(self.telemetry.told, self.exo, idle_kw, busy_kw)
 
-    def _look(self, eyes: Telemetry | None) -> tuple[FloatArray, BoolArray]:
-        """Charge and duty mask of all cars, as telemetry shows them; None: as they are."""
-        num = self.num_envs * self.config.num_cars
+    def _look(self) -> tuple[FloatArray, BoolArray]:
+        """Charge and duty mask of all cars, as telemetry shows them."""
+        num, eyes = self.num_envs * self.config.num_cars, self.telemetry
         soc, mask = np.empty(num, np.float32), np.empty(num, np.bool_)
-        world = self.world if eyes is None else eyes.told
 
         def look(lo: int, hi: int) -> None:
             for start in range(lo, hi, DENSE_CARS):
                 cars = slice(start, min(start + DENSE_CARS, hi))
-                seen_h: FloatArray | float = self.t_h
-                if eyes is None:
-                    world.twin_soc(cars, self.t_h, out=soc[cars])
-                    soc[cars] -= world.state.gap[cars]
-                else:
-                    eyes.charge(cars, self.t_h, out=soc[cars])
-                    seen_h = eyes.seen_h(self.t_h, cars)
-                duty_mask(world, cars, soc[cars], self.gates, seen_h, out=mask[cars])
+                shown = eyes.charge(cars, self.t_h, out=soc[cars])
+                seen_h = eyes.seen_h(self.t_h, cars)
+                duty_mask(eyes.told, cars, shown, self.gates, seen_h, out=mask[cars])
 
         for_each(self.blocks, lambda b: look(b.lo, b.hi))
         return soc, mask

@@ -28,13 +28,9 @@ STATE_ON_ROAD = {
     "parked_h": np.inf,
     "stated_h": -np.inf,
     "snooze_h": np.inf,
-    "dark": False,
     "fault": FAULT_NONE,
 }
 DERIVED_ON_ROAD = {
-    "home": False,
-    "home_link": False,
-    "garage": False,
     "evse": EVSE_NONE,
     "reason": AWAY,
     "twin_rate": 0.0,
@@ -203,14 +199,14 @@ class Telemetry:
 
 def duty_mask(
     world: World,
-    cars: slice,
+    cars: slice | IntArray,
     soc: FloatArray,
     gates: Gates,
     seen_h: FloatArray | float,
     *,
     out: BoolArray,
 ) -> None:
-    """Find the cars that may be on duty now, among some that lie together; `out` is written.
+    """Find the cars that may be on duty now, among some of them; `out` is written.
 
     Stay, link, plug and owner allow it, charge is above reserve, nobody called the car back. It is
     one rule for the truth and for what was told of it.

@@ -1,4 +1,4 @@
-"""Random worlds that fight back: every setting of docs/model.md 5, on in about half of the cards."""
+"""Random worlds that fight back: every setting of docs/model.md 5, on in some of the cards."""
 
 from __future__ import annotations
 

@@ -13,7 +13,6 @@ from fleet_env.metrics import REFUSALS
 from fleet_env.refusals import Refused, refusals
 from fleet_env.telemetry import duty_mask
 from fleet_env.types import DRIVING, FAULT_SILENT, HOME, LINK_NONE, LINK_WIFI
-
 from fleet_env.world import Gates, World
 
 T_H = 3.0

@@ -176,7 +176,7 @@ HIDDEN = {"fault", "twin_ref", "ref_h", "twin_cap"}
 
 def same(told: dict[str, Any], truth: dict[str, Any]) -> bool:
     parked = truth["place"] != DRIVING
-    names = {name for name in truth if name != "fault" and (parked or name not in HIDDEN)}
+    names = {name for name in told if name != "fault" and (parked or name not in HIDDEN)}
     return all(told[name] == np.float32(truth[name]) for name in names)
 
 

@@ -88,7 +88,7 @@ def test_axes_carry_units_and_a_thinned_fleet() -> None:
 
 
 def test_a_hard_world_can_be_drawn() -> None:
-    """Several regions, stale reports, cars that are dark or refused: the picture shows the truth."""
+    """Several regions, stale reports, cars that are dark or refused."""
     env = FleetEnv("gauntlet", num_cars=30, step_min=60, render_mode="rgb_array")
     env.reset(seed=0)
     for _ in range(6):
