@@ -66,7 +66,7 @@ class Ledger:
     def begin(self, cards: Sequence[EnvConfig] = ()) -> None:
         """Start an episode in every row, priced by its own card where there are several."""
         self.capacity.begin()
-        if any(card is not cards[0] for card in cards):
+        if any(card is not self._config for card in cards):
             per_token = [datacentre_price(card.datacentre) for card in cards]
             pairs = list(zip(cards, per_token, strict=True))
             self._price_usd = np.array([rewards.request_prices(*pair) for pair in pairs])

@@ -220,10 +220,12 @@ class FleetSim:
             self._pack_c, areas.ambient_c, config.dt_h, config.thermal
         )
         self._remember()
+        moved = np.concatenate([cars for _, cars in sums])
         if self._cars is not None:
             for part in parts:
                 self._cars.worked(part.cars)
-        self._open_step(np.concatenate([moved for _, moved in sums]))
+            self._cars.worked(moved)  # public charging on the way closes gaps
+        self._open_step(moved)
 
     def _project(self, duty: BoolArray) -> list[Refused]:
         """Clear the bits of cars that may not compute, in place, and find the reasons."""

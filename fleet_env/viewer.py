@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from fleet_env.regions import num_regions
 from fleet_env.world import ALLOWED
 
 if TYPE_CHECKING:
@@ -49,7 +50,8 @@ def draw_fleet(sim: FleetSim, row: int) -> NDArray[np.uint8]:
     left, right = figure.subplots(1, 2)
     plot_cars(left, sim, row)
     plot_day(right, sim, row)
-    hour = sim.exo.local_hour[row, min(sim.step_index, sim.config.num_steps - 1)]
+    area = row * num_regions(sim.config)  # the first region
+    hour = sim.exo.local_hour[area, min(sim.step_index, sim.config.num_steps - 1)]
     figure.suptitle(
         f"{sim.config.name}, {int(hour):02d}:{int(hour % 1 * 60):02d} local", fontsize=11
     )
@@ -83,7 +85,8 @@ def plot_day(ax: Axes, sim: FleetSim, row: int) -> Axes:
     """Draw demand that may leave the data centre, cars on duty and work done so far, in cars."""
     hours = np.arange(sim.config.num_steps) * sim.config.dt_h
     done = sim.step_index
-    history, price = sim.history, sim.exo.price_usd_per_kwh[row, : sim.config.num_steps]
+    area = row * num_regions(sim.config)  # the first region
+    history, price = sim.history, sim.exo.price_usd_per_kwh[area, : sim.config.num_steps]
     demand, duty, busy = history.demand[row], history.duty[row], history.busy[row]
     ax.fill_between(
         hours[:done], busy[:done], color=STATUS["serving"], alpha=0.35, lw=0, label="work done"
