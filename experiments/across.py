@@ -14,11 +14,13 @@ from rich.table import Table
 
 from experiments import deck, report, schema
 from experiments.matrix import play_matrix
+from experiments.nearest import nearest
 from experiments.plots.cards import plot_cards
 from experiments.records import RunFolder, flat, write_atomic, write_csv, write_json
 from experiments.runner import policies_or_all
 from experiments.stats import Interval, Reversal, pairs, reversals
 from fleet_env.config import EnvConfig
+from fleet_env.scenarios import CARDS
 
 Rows = dict[str, list[dict[str, Any]]]  # card -> figures of `report.summarise`, best first
 _ENDS = [f"{where}.{end}" for where in ("here", "there") for end in ("low", "point", "high")]
@@ -77,7 +79,17 @@ def compare_cards(
 
 
 def _reference(settings: schema.CompareSettings, cards: Mapping[str, EnvConfig]) -> str:
-    """Card that the others are held against: the first where the wanted one is not played."""
+    """Card that the others are held against: the first where the wanted one is not played.
+
+    Raises
+    ------
+    ValueError
+        If there is no such card at all.
+    """
+    if settings.reference not in CARDS:
+        known = list(CARDS)
+        hint = nearest(settings.reference, known)
+        raise ValueError(f"reference={settings.reference}: no such card{hint}")
     return settings.reference if settings.reference in cards else next(iter(cards))
 
 

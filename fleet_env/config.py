@@ -15,9 +15,9 @@ from fleet_env.config_world import (
     MAX_REGIONS,
     FeederConfig,
     OwnersConfig,
-    RegionConfig,
     ShocksConfig,
     TelemetryConfig,
+    as_region,
 )
 
 FILLS = ("fail", "hold", "zero", "interpolate")  # what to do about windows a trace lacks
@@ -196,9 +196,7 @@ class DataCentreConfig:
     # how its capital is paid: average: in the price, evenly | peak: by its peak load | energy_only:
     # it is sunk (docs/model.md 5.8)
     dc_cost: str = "average"
-    capital_share: float = (
-        0.70  # of the average price; headroom prototype, est (domain 1d: 0.6-0.8)
-    )
+    capital_share: float = 0.70  # of the average price, est; 0.6-0.9 (domain 1d)
     electricity_usd_per_kwh: float = 0.07  # domain 1d
     price_decline_per_year: float = 0.0  # of the average price; typical 0.3; est
     years_ahead: float = 0.0  # after 2025, the year of the prices
@@ -326,6 +324,7 @@ class EnvConfig:
     step_min: int = 15
     start_hour: float = 12.0  # local; a night is never cut
     time_zone: str = "America/Los_Angeles"
+    season: str = ""  # DJF, MAM, JJA or SON: days of these months only; "": of the whole year
     observation: str = "cars"  # cars: Dict(cars, fleet, mask) | fleet: the fleet vector alone
     fleet: FleetConfig = field(default_factory=FleetConfig)
     serving: ServingConfig = field(default_factory=ServingConfig)
@@ -339,7 +338,7 @@ class EnvConfig:
     feeder: FeederConfig = field(default_factory=FeederConfig)
     shocks: ShocksConfig = field(default_factory=ShocksConfig)
     # name -> region, the first one's noon starts the episode; none: one region, as the card says
-    regions: dict[str, RegionConfig] = field(default_factory=dict)
+    regions: dict[str, Any] = field(default_factory=dict)  # of RegionConfig, or mappings of them
     # name of an uncertain parameter -> its lowest and highest value, drawn for every episode
     randomise: dict[str, Any] = field(default_factory=dict)
 
@@ -352,9 +351,8 @@ class EnvConfig:
             "5, 10, 15, 30 or 60 minutes",
         )
         require(0 <= self.start_hour < 24, "start_hour", self.start_hour, "a local hour in [0, 24)")
-        one_of(self, "", observation=("cars", "fleet"))
-        for name, region in self.regions.items():
-            region.check(name)
+        one_of(self, "", observation=("cars", "fleet"), season=("", "DJF", "MAM", "JJA", "SON"))
+        self.regions = {name: as_region(name, part) for name, part in self.regions.items()}
         require(
             len(self.regions) <= MAX_REGIONS, "regions", len(self.regions), f"at most {MAX_REGIONS}"
         )

@@ -6,7 +6,10 @@ All are off or at their mildest by default, so that a card names what makes it h
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from typing import Any
 
 from fleet_env.checks import in_range, one_of, require
 
@@ -38,6 +41,26 @@ class RegionConfig:
         )
         if self.delivery_usd_per_kwh is not None:
             in_range(self, f"regions.{name}.", delivery_usd_per_kwh=(0.0, 2.0))
+
+
+def as_region(name: str, settings: RegionConfig | Mapping[str, Any]) -> RegionConfig:
+    """Build a checked region from its settings.
+
+    Raises
+    ------
+    ValueError
+        If a setting is unknown or outside its limits.
+    """
+    if isinstance(settings, Mapping):
+        valid = [entry.name for entry in fields(RegionConfig)]
+        for key in settings:
+            close = difflib.get_close_matches(str(key), valid, n=1)
+            hint = f" (did you mean {close[0]!r}?)" if close else ""
+            require(key in valid, f"regions.{name}", key, f"one of {', '.join(valid)}{hint}")
+        settings = RegionConfig(**settings)
+    require(isinstance(settings, RegionConfig), f"regions.{name}", settings, "a mapping")
+    settings.check(name)
+    return settings
 
 
 @dataclass

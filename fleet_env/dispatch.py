@@ -31,6 +31,7 @@ class Dispatch:
     lost_cars: FloatArray  # (rows, regions, groups) cars whose serving was cut
     stopped: FloatArray  # (rows, groups) serving cars switched off, or stopped by a release
     downloaded_gb: FloatArray  # (rows,) weights fetched
+    interrupted: IntArray  # cars whose duty ended inside the step
 
 
 def dispatch(
@@ -129,6 +130,7 @@ def dispatch(
         lost_cars=_count(cell, weight, flows.cut, num_cells).reshape(shape),
         stopped=_count(cell, weight, stopped, num_cells).reshape(shape).sum(axis=1),
         downloaded_gb=downloaded_gb,
+        interrupted=cars[flows.on & (flows.serve_to < num_minutes)],
     )
 
 

@@ -62,13 +62,13 @@ def _gates(world: World, table: Timetable, out: StepOutages, step: int) -> Gates
     return Gates(
         hot=table.hot[step] if table.any_hot[step] else None,
         closed=table.closed[step] if table.any_closed[step] else None,
-        cut=_cut_off(world, out),
+        cut=cut_off(world, out),
         cap_h=cap_h or np.inf,
     )
 
 
-def _cut_off(world: World, out: StepOutages) -> BoolArray | None:
-    """Cars whose link is down; None: none."""
+def cut_off(world: World, out: StepOutages) -> BoolArray | None:
+    """Cars whose link is down where `world` has them, the true one or a told one; None: none."""
     derived, cut = world.derived, None
     if out.home_down is not None:
         cut = out.home_down.take(derived.neighbourhood)

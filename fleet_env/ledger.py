@@ -68,10 +68,8 @@ class Ledger:
         self.capacity.begin()
         if any(card is not self._config for card in cards):
             per_token = [datacentre_price(card.datacentre) for card in cards]
-            pairs = list(zip(cards, per_token, strict=True))
+            pairs = zip(cards, per_token, strict=True)
             self._price_usd = np.array([rewards.request_prices(*pair) for pair in pairs])
-            average_usd = np.array([rewards.average_prices(*pair) for pair in pairs])
-            self._chat_usd = average_usd[:, :BATCH_70B]
 
     @property
     def reward(self) -> FloatArray:

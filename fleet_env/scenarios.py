@@ -89,6 +89,7 @@ CARDS: dict[str, dict[str, Any]] = {
     },
     "heatwave": {
         **_TEXAS,
+        "season": "JJA",
         "shocks": {
             # full heat (default: 8 K above the season for about 3 days) when the episode starts
             "heatwave": {"on_day": 0, "to_h": 6.0},
@@ -96,7 +97,7 @@ CARDS: dict[str, dict[str, Any]] = {
             "price_spike": {"on_day": 0},
         },
     },
-    "coldsnap": {**_TEXAS, "shocks": {"coldsnap": {"on_day": 0, "to_h": 6.0}}},
+    "coldsnap": {**_TEXAS, "season": "DJF", "shocks": {"coldsnap": {"on_day": 0, "to_h": 6.0}}},
     "storm": {
         "shocks": {
             "storm": {"on_day": 0, "from_h": 16.0, "to_h": 22.0},  # into the plugged-in night; est

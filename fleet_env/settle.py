@@ -86,8 +86,10 @@ def _settle_active(
     )
     flow = meter(plug, mode)
     if headroom_kwh is not None:
-        near, home = world.derived.neighbourhood.take(cars), world.derived.home.take(cars)
-        flow, cut_kwh = feeder.limit(plug, flow, near, home, headroom_kwh)
+        near, home = world.derived.neighbourhood, world.derived.home.take(cars)
+        first, last = near[block.lo], near[block.hi - 1]
+        left_kwh = headroom_kwh[first : last + 1]
+        flow, cut_kwh = feeder.limit(plug, flow, near.take(cars) - first, home, left_kwh)
         sums.add(step.row, feeder_cut_kwh=cut_kwh)
     fade = _age(world, cars, areas, read, plug, flow, twin, hours.here)
     _book(world, step, areas, read, hours, plug, flow, fade, sums)

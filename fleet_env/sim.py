@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from fleet_env.blocks import DENSE_CARS, for_each, split_blocks
 from fleet_env.car_sensors import CarSensors
 from fleet_env.config import EnvConfig
 from fleet_env.dispatch import Dispatch, dispatch
-from fleet_env.disruptions import Opening, open_step
+from fleet_env.disruptions import Opening, cut_off, open_step
 from fleet_env.dynamics import mobility, thermal
 from fleet_env.dynamics.duty import count_by
 from fleet_env.dynamics.energy import load_evse
@@ -77,6 +77,7 @@ class FleetSim:
     mask: BoolArray  # flat: cars that may be on duty now, as far as the dispatcher was told
     soc: FloatArray  # flat: state of charge now, as reports show it
     _opening: Opening
+    _told_gates: Gates  # as far as the dispatcher knows where its cars are
     drawn: dict[str, FloatArray]  # uncertain parameters of the rows
     transformers: Transformers | None
 
@@ -224,8 +225,7 @@ class FleetSim:
         if self._cars is not None:
             for part in parts:
                 self._cars.worked(part.cars)
-            self._cars.worked(moved)  # public charging on the way closes gaps
-        self._open_step(moved)
+        self._open_step(moved, np.concatenate([part.interrupted for part in parts]))
 
     def _project(self, duty: BoolArray) -> list[Refused]:
         """Clear the bits of cars that may not compute, in place, and find the reasons."""
@@ -296,15 +296,16 @@ class FleetSim:
             self.step_index,
             self.soc,
             self.telemetry.seen_h(self.t_h),
-            self.gates.cut,
+            self._told_gates.cut,
             None if limits is None else limits.headroom_kw,
         )
         return {"cars": cars, "fleet": fleet, "mask": self.mask.reshape(shape).astype(np.int8)}
 
-    def _open_step(self, moved: IntArray | None) -> None:
+    def _open_step(self, moved: IntArray | None, interrupted: IntArray | None = None) -> None:
         """Begin the coming step: what breaks or returns now, reports, gates.
 
-        `moved` are the cars that departed or arrived in the step before; None begins an episode.
+        `moved` are the cars that departed or arrived in the step before, `interrupted` those that
+        something stopped while on duty; None begins an episode.
         """
         self._opening = open_step(self.world, self.table, self.outages, self.step_index)
         if moved is None:
@@ -312,10 +313,15 @@ class FleetSim:
         else:
             switched, outdated = self._opening.switched, self._opening.outdated
             changed = np.concatenate([moved, switched, outdated])
-            told = self.telemetry.events(changed, self.t_h, self.gates.cut)
+            told = self.telemetry.events(changed, self.t_h, self.gates.cut, interrupted)
             if self._cars is not None:
                 self._cars.moved(told)
+                self._cars.worked(told)  # public charging on the way closes gaps
                 self._cars.worked(outdated)
+        self._told_gates = self.gates
+        if self.gates.cut is not None and not self.telemetry.perfect:
+            seen = cut_off(self.telemetry.told, self._opening.outages)
+            self._told_gates = replace(self.gates, cut=seen)
         self.soc, self.mask = self._look()
 
     def _begin_reports(self) -> None:
@@ -335,7 +341,7 @@ class FleetSim:
                 cars = slice(start, min(start + DENSE_CARS, hi))
                 shown = eyes.charge(cars, self.t_h, out=soc[cars])
                 seen_h = eyes.seen_h(self.t_h, cars)
-                duty_mask(eyes.told, cars, shown, self.gates, seen_h, out=mask[cars])
+                duty_mask(eyes.told, cars, shown, self._told_gates, seen_h, out=mask[cars])
 
         for_each(self.blocks, lambda b: look(b.lo, b.hi))
         return soc, mask

@@ -31,6 +31,7 @@ STATE_ON_ROAD = {
     "fault": FAULT_NONE,
 }
 DERIVED_ON_ROAD = {
+    "home_link": False,
     "evse": EVSE_NONE,
     "reason": AWAY,
     "twin_rate": 0.0,
@@ -75,6 +76,7 @@ class Telemetry:
         truth, seen_h = world.state, self._as_of(0.0)
         self._seen_h = np.full(truth.place.shape, seen_h)
         self._flags = np.zeros(truth.place.shape, np.bool_)
+        self._known = np.zeros(truth.place.shape, np.bool_)
         self._late: IntArray = np.flatnonzero(truth.ref_h > seen_h)
         self._silenced = truth.fault != FAULT_NONE
         self._silenced &= (truth.fault == FAULT_SILENT) | (truth.place == DRIVING)
@@ -84,7 +86,13 @@ class Telemetry:
         self._show_on_road(np.flatnonzero(unheard))
         np.minimum(self._seen_h, truth.parked_h, out=self._seen_h, where=unheard)
 
-    def events(self, cars: IntArray, t_h: float, cut: BoolArray | None = None) -> IntArray:
+    def events(
+        self,
+        cars: IntArray,
+        t_h: float,
+        cut: BoolArray | None = None,
+        noticed: IntArray | None = None,
+    ) -> IntArray:
         """Pass on what happened to cars in the step that ended at `t_h`.
 
         A car whose last event is younger than the age of reports shows what it showed before; so
@@ -98,6 +106,8 @@ class Telemetry:
             state is the time of the last such event.
         cut : BoolArray, shape (num_envs * num_cars,), optional
             Cars whose link is down now: nothing is heard of them.
+        noticed : IntArray, shape (m,), optional
+            Cars that stopped while on duty: their requests fail, so it is known at once.
 
         Returns
         -------
@@ -107,15 +117,21 @@ class Telemetry:
         if self.perfect:
             return cars
         truth, seen_h = self._world.state, self._as_of(t_h)
-        self._flags[self._late] = self._flags[cars] = True
+        noticed = cars[:0] if noticed is None else noticed
+        self._flags[self._late] = self._flags[cars] = self._flags[noticed] = True
         cars = self._flags.nonzero()[0]
         self._flags[cars] = False
         late = truth.ref_h[cars] > seen_h
         if cut is not None:
             late |= cut[cars]
-        self._late, cars = cars[late], cars[~late]
+        self._known[noticed] = True
+        known = self._known[cars]
+        self._known[noticed] = False
+        late &= ~known
+        self._late, cars, known = cars[late], cars[~late], known[~late]
         fault, driving = truth.fault[cars], truth.place[cars] == DRIVING
         unheard = (fault == FAULT_SILENT) | (driving & (fault == FAULT_STUCK))
+        unheard &= ~known
         heard, lost = cars[~unheard], cars[unheard]
         self._report(heard)
         left = lost[self._departure_was_reported(lost)]
@@ -126,6 +142,7 @@ class Telemetry:
         if cut is not None:
             waiting |= cut
         np.copyto(self._seen_h, seen_h, where=~waiting)
+        self._seen_h[noticed] = t_h
         # nothing has been heard since the arrival
         self._seen_h[left] = np.minimum(truth.parked_h[left], seen_h)
         return np.concatenate([heard, left])

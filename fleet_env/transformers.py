@@ -38,7 +38,9 @@ class Transformers:
         self._meter_kwh = world.params.pack_kwh / world.derived.eta_nominal
         region = np.repeat(np.arange(num_regions(config)), np.diff(region_edges(config)))
         self._area = (np.arange(len(key))[:, None] * num_regions(config) + region).ravel()
-        self.headroom_kwh: FloatArray = np.zeros(len(self._area))
+        feeder_config = config.feeder
+        all_kwh = feeder_config.usable_share * feeder_config.kva * config.dt_h
+        self.headroom_kwh: FloatArray = np.full(len(self._area), all_kwh)  # nothing known yet
 
     def advance(self, step: int, blocks: Sequence[Block]) -> None:
         """Work out the headroom of a step from what is known at its start."""

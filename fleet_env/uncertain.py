@@ -65,11 +65,12 @@ def draw_uncertain(config: EnvConfig, key: KeyArray) -> dict[str, FloatArray]:
     Returns
     -------
     dict of str to FloatArray, shape (num_envs,)
-        By name, in the order of `UNCERTAIN`; empty where the card randomises nothing.
+        By name, in the order of `UNCERTAIN`; empty where the card randomises nothing. What a card
+        has at 0 stays there: fleets that hold no 70B model get no batch work.
     """
     drawn = {}
-    for number, name in enumerate(UNCERTAIN):
-        if name in config.randomise:
+    for number, (name, section) in enumerate(UNCERTAIN.items()):
+        if name in config.randomise and getattr(getattr(config, section), name) != 0:
             low, high = (float(bound) for bound in config.randomise[name])
             keys = draws.unit_keys(key, draws.Stream.UNCERTAIN, np.array(number))
             u = draws.uniform(keys, np.array(0), 1)[0].astype(np.float64)

@@ -118,7 +118,7 @@ def load_zone(name: str, year: int) -> Zone:
     )
 
 
-def scenario_days(split: str, key: KeyArray, num_days: int) -> IntArray:
+def scenario_days(split: str, key: KeyArray, num_days: int, season: str = "") -> IntArray:
     """Draw the local date on which each scenario starts.
 
     Parameters
@@ -130,6 +130,8 @@ def scenario_days(split: str, key: KeyArray, num_days: int) -> IntArray:
     num_days : int
         Days of an episode; the last days of the year are left out, so that the episode and the
         24 h after it end within the year.
+    season : str
+        One of `SEASONS`: only days in these months; "": any day.
 
     Returns
     -------
@@ -141,9 +143,12 @@ def scenario_days(split: str, key: KeyArray, num_days: int) -> IntArray:
     year = YEAR_OF_SPLIT[split]
     new_year = (datetime(year, 1, 1, tzinfo=UTC) - _EPOCH).days
     length = (datetime(year + 1, 1, 1, tzinfo=UTC) - _EPOCH).days - new_year
-    choices = length - _FIRST_DAY_OF_YEAR - num_days - _SPARE_DAYS
+    choices = np.arange(_FIRST_DAY_OF_YEAR, length - num_days - _SPARE_DAYS) + new_year
+    if season:
+        months = choices.astype("datetime64[D]").astype("datetime64[M]").astype(np.int64) % 12 + 1
+        choices = choices[months % 12 // 3 == SEASONS.index(season)]
     u = draws.uniform(draws.stream_key(key, draws.Stream.SCENARIO), np.array(0), 1)[0]
-    days: IntArray = (u * choices).astype(np.int64) + new_year + _FIRST_DAY_OF_YEAR
+    days: IntArray = choices[(u * len(choices)).astype(np.int64)]
     return days
 
 

@@ -212,7 +212,7 @@ def draw_exogenous(
         Every row is a function of its key alone.
     """
     first = load_zone(regions_of(config)[0].time_zone, YEAR_OF_SPLIT[split])
-    start_day = scenario_days(split, key, config.days)
+    start_day = scenario_days(split, key, config.days, config.season)
     utc_min = start_utc_min(first, start_day, config.start_hour)
     return _join(
         [

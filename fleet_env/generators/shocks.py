@@ -227,7 +227,7 @@ def _happens(
     """Whether an event begins, shape (rows, nodes, days)."""
     counts = np.tile(days + _COUNT_OF_DAY_0, keys.size)
     u = draws.uniform(np.repeat(keys.ravel(), len(days)), counts, 1)
-    chance = -np.expm1(-setting.per_year / DAYS_PER_YEAR)
+    chance = min(1.0, setting.per_year / DAYS_PER_YEAR)  # at most one a day
     happens: BoolArray = (u.astype(np.float64) < chance).reshape(*keys.shape, len(days))
     if setting.on_day >= 0:
         happens |= days == setting.on_day
