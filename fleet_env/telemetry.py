@@ -130,11 +130,10 @@ class Telemetry:
         late &= ~known
         self._late, cars, known = cars[late], cars[~late], known[~late]
         fault, driving = truth.fault[cars], truth.place[cars] == DRIVING
-        unheard = (fault == FAULT_SILENT) | (driving & (fault == FAULT_STUCK))
-        unheard &= ~known
+        unheard = np.where(driving, (fault != FAULT_NONE) & ~known, fault == FAULT_SILENT)
         heard, lost = cars[~unheard], cars[unheard]
         self._report(heard)
-        left = lost[self._departure_was_reported(lost)]
+        left = lost[known[unheard] | self._departure_was_reported(lost)]
         self._show_on_road(left)
         self._silenced[heard], self._silenced[lost] = False, True
         waiting = self._silenced.copy()

@@ -150,9 +150,11 @@ def test_added_keys_that_do_not_exist_are_errors(override, message):
 
 
 def test_keys_of_a_region_are_checked():
-    share = settings("compare", "env=world", "env.regions.texas.share=3").env.regions["texas"]
+    share = settings("compare", "env=world", "+env.regions.texas.share=3").env.regions["texas"]
     assert share == replace(scenario("world").regions["texas"], share=3.0)
-    with pytest.raises(ValueError, match=r"env\.regions\.texas\.shr: no such setting"):
+    flat = settings("compare", "env=world", "env.regions.texas.tariff=flat").env.regions["texas"]
+    assert flat == replace(scenario("world").regions["texas"], tariff="flat")
+    with pytest.raises(ValueError, match=r"regions\.texas='shr': expected .*mean 'share'"):
         settings("compare", "env=world", "+env.regions.texas.shr=3")
     two = settings("compare", "+env.regions={a: {share: 1}, b: {share: 3}}").env.regions
     assert two == {"a": RegionConfig(share=1.0), "b": RegionConfig(share=3.0)}

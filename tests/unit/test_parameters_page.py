@@ -8,13 +8,13 @@ from dataclasses import fields, is_dataclass
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Any, get_args, get_type_hints
+from typing import Any
 
 import pytest
 import yaml
 
 from fleet_env.config import EnvConfig
-from fleet_env.config_world import ShockConfig, ShocksConfig
+from fleet_env.config_world import RegionConfig, ShockConfig, ShocksConfig
 from fleet_env.data import read_table
 from fleet_env.dynamics.ageing import LAWS
 from fleet_env.generators.shocks import KINDS
@@ -61,19 +61,17 @@ def literal(text: str) -> Any:
 def settings(config: object, prefix: str = "") -> dict[str, Any]:
     """Collect all settings of a card by `section.field`, sections of sections too.
 
-    A mapping to sections of their own counts itself, and the defaults of a section as `name.*`.
+    The defaults of a region count as `regions.*`.
     """
     found: dict[str, Any] = {}
-    kinds = get_type_hints(type(config))
     for f in fields(config):  # type: ignore[arg-type]
         name, value = prefix + f.name, getattr(config, f.name)
         if is_dataclass(value):
             found |= settings(value, f"{name}.")
             continue
         found[name] = value
-        for kind in get_args(kinds[f.name]):
-            if is_dataclass(kind):
-                found |= settings(kind(), f"{name}.*.")
+        if name == "regions":
+            found |= settings(RegionConfig(), "regions.*.")
     return found
 
 
