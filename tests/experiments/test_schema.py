@@ -77,6 +77,7 @@ def test_every_policy_is_an_option_with_the_policys_own_defaults(name):
     assert registry.make(name, **policy.options) == registry.make(name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", STUDIES)
 def test_every_variant_of_every_study_changes_the_card(name):
     table = settings("study", f"study={name}").study
