@@ -26,6 +26,7 @@ from fleet_env.generators.outages import Outages
 from fleet_env.generators.start import start_state
 from fleet_env.journeys import EventKeys
 from fleet_env.ledger import METRIC, Ledger
+from fleet_env.memory import check_memory
 from fleet_env.refusals import Refused, refusals
 from fleet_env.regions import num_regions
 from fleet_env.rowsums import RowSums
@@ -87,6 +88,7 @@ class FleetSim:
         self.config, self.num_envs, self.split = config, num_envs, split
         self._car_reward = car_reward
         names = list(config.fleet.accelerators)
+        check_memory(config, num_envs)
         check_randomise(config)
         self.setup = serving_setup(config, names)
         self._accelerators = [accelerator(name) for name in names]
