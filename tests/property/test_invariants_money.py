@@ -162,9 +162,8 @@ def capacity(day: Day) -> None:
         assert charge_h == 0
         assert all((step.info["reward/capacity"] == 0).all() for step in day.steps)
         return
-    price = np.array(
-        [rewards.average_prices(card, datacentre_price(card.datacentre)) for card in day.cards]
-    )[:, :BATCH_70B]
+    # the load is counted at the prices of the card, drawn ones aside
+    price = rewards.average_prices(config, datacentre_price(config.datacentre))[:BATCH_70B]
     eligible = np.array([1 - card.demand.trusted_only_share for card in day.cards])[:, None]
     flows = [step.flows for step in day.steps]
     asked = np.array([f.arrived[:, :BATCH_70B] / eligible for f in flows])
