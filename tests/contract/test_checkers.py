@@ -53,6 +53,7 @@ def test_checkers_pass_with_no_unlisted_warning(checker: str, observation: str) 
         assert any(text in m for m in messages), text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("card", CARDS)
 def test_every_card_passes_gymnasiums_checker(card: str) -> None:
     env = FleetEnv(card, num_cars=6, observation="cars")

@@ -40,6 +40,7 @@ def test_bootstrap_of_the_mean_matches_students_interval(n, rng):
 SIZES = np.array([2, 2, 4, 6, 3, 3])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
 def test_intervals_cover_the_truth_where_days_share_a_demand_day(share):
     # `share`: of the variance that days of one cluster have in common

@@ -211,6 +211,7 @@ def test_large_cards_are_played_small_and_the_table_says_so(fleet):
     assert (nation["num_cars"], nation["num_cars_played"]) == (100_000_000, 7)
 
 
+@pytest.mark.slow
 def test_a_rerun_over_cards_plays_only_what_is_missing(fleet, monkeypatch):
     fleet("compare", "cards=[suburb,peak]", "out=run", *CARDS)
     Path("run/records/peak/always_on.csv").unlink()
@@ -309,6 +310,7 @@ def test_debug_shows_the_traceback(fleet):
         fleet("compare", "env.num_cars=0", "debug=true")
 
 
+@pytest.mark.slow
 def test_help_lists_verbs_groups_and_settings(fleet):
     status, out, _ = fleet("--help")
     assert status == 0
