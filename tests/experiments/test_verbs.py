@@ -23,6 +23,8 @@ from fleet_env.rewards import request_kwh
 from fleet_env.types import CLASSES
 from fleet_env.vector_env import FleetVectorEnv
 
+pytestmark = pytest.mark.slow  # every test starts the command line at least once
+
 TINY = ("env.num_cars=20", "num_episodes=2")
 OPTIONS = ("env.num_cars=3", "num_episodes=2", "policies=[dc_only,always_on]")
 
@@ -211,7 +213,6 @@ def test_large_cards_are_played_small_and_the_table_says_so(fleet):
     assert (nation["num_cars"], nation["num_cars_played"]) == (100_000_000, 7)
 
 
-@pytest.mark.slow
 def test_a_rerun_over_cards_plays_only_what_is_missing(fleet, monkeypatch):
     fleet("compare", "cards=[suburb,peak]", "out=run", *CARDS)
     Path("run/records/peak/always_on.csv").unlink()
@@ -310,7 +311,6 @@ def test_debug_shows_the_traceback(fleet):
         fleet("compare", "env.num_cars=0", "debug=true")
 
 
-@pytest.mark.slow
 def test_help_lists_verbs_groups_and_settings(fleet):
     status, out, _ = fleet("--help")
     assert status == 0
