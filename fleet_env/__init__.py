@@ -5,8 +5,24 @@ from fleet_env.env import FleetEnv
 from fleet_env.registration import register_envs
 from fleet_env.scenarios import scenario
 from fleet_env.vector_env import FleetVectorEnv
+from fleet_env.views import (
+    FleetCohortEnv,
+    FleetCohortVectorEnv,
+    FleetIndexEnv,
+    FleetIndexVectorEnv,
+)
 
 __version__ = "0.1.0"
-__all__ = ["EnvConfig", "FleetEnv", "FleetVectorEnv", "__version__", "scenario"]
+__all__ = [
+    "EnvConfig",
+    "FleetCohortEnv",
+    "FleetCohortVectorEnv",
+    "FleetEnv",
+    "FleetIndexEnv",
+    "FleetIndexVectorEnv",
+    "FleetVectorEnv",
+    "__version__",
+    "scenario",
+]
 
 register_envs()

@@ -19,7 +19,7 @@ from agents.base import (
 )
 from agents.heuristics.demand import cars_needed, expected_work
 from agents.heuristics.merit import MeritSettings, margin_usd_per_h
-from agents.heuristics.ranking import take_best
+from fleet_env.selection import take_best
 
 _COLD_BONUS_USD_PER_H = 0.2  # about the spread without risk: who worked last waits
 
@@ -37,6 +37,8 @@ class DeliberatelyBad(MeritSettings, Stateless):
     excess: float = 1.5  # cars per car needed in dear steps; 1.5 earned less than 3 on train
 
     name: ClassVar[str] = "deliberately_bad"
+    family: ClassVar[str] = "check of the metric"
+    source: ClassVar[str] = "BLIS: always busiest"
 
     def __post_init__(self) -> None:
         super().__post_init__()

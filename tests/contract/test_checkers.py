@@ -14,6 +14,7 @@ from gymnasium.utils.env_checker import check_env
 import fleet_env
 from fleet_env.env import FleetEnv
 from fleet_env.observations import CAR_FIELDS, FLEET_FIELDS, Field
+from fleet_env.registration import COHORT_ID, INDEX_ID
 from fleet_env.scenarios import CARDS
 from fleet_env.vector_env import FleetVectorEnv
 
@@ -27,7 +28,7 @@ ACCEPTED = {
 }
 
 
-def _check(checker: str, env: FleetEnv) -> None:
+def _check(checker: str, env: gym.Env[Any, Any]) -> None:
     if checker == "gymnasium":
         check_env(env)
         return
@@ -51,6 +52,15 @@ def test_checkers_pass_with_no_unlisted_warning(checker: str, observation: str) 
     assert not unlisted
     for text in accepted:  # a listed warning that has gone must leave the list
         assert any(text in m for m in messages), text
+
+
+@pytest.mark.parametrize("checker", ["gymnasium", "sb3"])
+@pytest.mark.parametrize("name", [INDEX_ID, COHORT_ID])
+def test_checkers_pass_views_with_no_warning(checker: str, name: str) -> None:
+    env = gym.make(name, num_cars=6, render_mode="rgb_array").unwrapped
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        _check(checker, env)
 
 
 @pytest.mark.slow
