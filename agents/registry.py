@@ -1,4 +1,10 @@
-"""Policies by name: the one place where tables, configs and the command line look them up."""
+"""Policies by name: the one place where tables, configs and the command line look them up.
+
+A policy class says what it is in class variables: `name`, `family` (of the rules listed together)
+and `source` (where the rule comes from), and in the first line of its docstring, its definition.
+One that is told the future or what the world hides says `privileged = True` (a bound, never a
+competitor); without the variable a policy sees what all see.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +18,24 @@ from agents.heuristics.always_on import AlwaysOn
 from agents.heuristics.cheapest_first import CheapestFirst
 from agents.heuristics.consolidate import Consolidate
 from agents.heuristics.dc_only import DcOnly
+from agents.heuristics.deadlines import LeastLaxity, SafetyNet, UniformProgress
 from agents.heuristics.deliberately_bad import DeliberatelyBad
+from agents.heuristics.idle_gate import IdleGate
 from agents.heuristics.koopman import Koopman
 from agents.heuristics.longest_stay import LongestStay
+from agents.heuristics.myopic_lp import MyopicLP
+from agents.heuristics.peak import PeakShaver
 from agents.heuristics.plugged_full_first import PluggedFullFirst
 from agents.heuristics.random_share import RandomShare
+from agents.heuristics.spares import HedgedSpares
 from agents.heuristics.warm_first import WarmFirst
+from agents.heuristics.windows import (
+    CarbonTime,
+    LowestCarbon,
+    LowestPrice,
+    LowestWindow,
+    WaitAwhile,
+)
 
 _BUILDERS: dict[str, Callable[..., Policy]] = {
     rule.name: rule
@@ -27,10 +45,22 @@ _BUILDERS: dict[str, Callable[..., Policy]] = {
         RandomShare,
         Koopman,
         PluggedFullFirst,
+        IdleGate,
         LongestStay,
         CheapestFirst,
         WarmFirst,
         Consolidate,
+        UniformProgress,
+        SafetyNet,
+        LeastLaxity,
+        HedgedSpares,
+        LowestPrice,
+        LowestWindow,
+        WaitAwhile,
+        LowestCarbon,
+        CarbonTime,
+        MyopicLP,
+        PeakShaver,
         DeliberatelyBad,
     )
 }
@@ -74,6 +104,11 @@ def setting_names(name: str) -> tuple[str, ...]:
     """Name the settings of policy `name`; its dataclass fields say their units and sources."""
     rule: Any = _BUILDERS[name]
     return tuple(field.name for field in fields(rule) if field.init)
+
+
+def policy_class(name: str) -> Any:
+    """Return the class behind `name`: its docstring and class variables say what it is."""
+    return _BUILDERS[name]
 
 
 def _unknown(kind: str, word: str, known: tuple[str, ...]) -> str:

@@ -18,6 +18,7 @@ from experiments.schema import ROOTS, VerbError, setting_keys
 VERBS = {
     "compare": "every rule on the same test days, on one card or on all (cards=all)",
     "cards": "the scenario cards and a quick run of each",
+    "agents": "the policies: what each does, its source and its settings",
     "evaluate": "one policy on the test days: fleet evaluate policy=NAME",
     "study": "change settings one at a time: fleet study ablation",
     "bench": "steps per second of this machine",

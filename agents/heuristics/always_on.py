@@ -15,6 +15,8 @@ class AlwaysOn(Stateless):
     """All feasible cars on duty at all hours, whatever there is to do and whatever it costs."""
 
     name: ClassVar[str] = "always_on"
+    family: ClassVar[str] = "ends"
+    source: ClassVar[str] = "B1: cars alone"
 
     def act(self, obs: Obs, rng: np.random.Generator) -> ActionArray:
         """Return the mask, shape (num_envs, num_cars)."""

@@ -7,10 +7,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from agents.base import ActionArray, Obs, Stateless, as_action, feasible
-from agents.heuristics.demand import cars_needed, expected_work
-from agents.heuristics.merit import MeritSettings, margin_usd_per_h
-from agents.heuristics.ranking import take_by_tier
+from agents.base import ActionArray, Obs, Stateless, as_action
+from agents.heuristics.demand import expected_work
+from agents.heuristics.merit import MeritSettings
+from agents.heuristics.merit_order import take_in_merit_order
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,10 +18,9 @@ class CheapestFirst(MeritSettings, Stateless):
     """As many cars as demand needs, highest margin first; nobody at a loss (deferral allowed)."""
 
     name: ClassVar[str] = "cheapest_first"
+    family: ClassVar[str] = "ranking"
+    source: ClassVar[str] = "B21, B23: threshold of GAIA (batch), lowest price of SustainCluster"
 
     def act(self, obs: Obs, rng: np.random.Generator) -> ActionArray:
         """Return duty bits, shape (num_envs, num_cars)."""
-        work = expected_work(obs, self)
-        margin = margin_usd_per_h(obs, work, self)
-        eligible = feasible(obs) & (margin > self.min_margin_usd_per_h)
-        return as_action(take_by_tier(obs, margin, cars_needed(obs, work, self), eligible))
+        return as_action(take_in_merit_order(obs, expected_work(obs, self), self))

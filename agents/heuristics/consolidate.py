@@ -27,6 +27,8 @@ class Consolidate(MeritSettings, Stateless):
     band: float = 0.15  # of the need, tolerated as excess; est, the residual noise of demand
 
     name: ClassVar[str] = "consolidate"
+    family: ClassVar[str] = "ranking"
+    source: ClassVar[str] = "design: hysteresis around cheapest_first"
 
     def __post_init__(self) -> None:
         super().__post_init__()

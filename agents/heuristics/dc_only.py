@@ -15,6 +15,8 @@ class DcOnly(Stateless):
     """No car is ever on duty; earns exactly 0.0 on every card."""
 
     name: ClassVar[str] = "dc_only"
+    family: ClassVar[str] = "ends"
+    source: ClassVar[str] = "B1: data centre alone"
 
     def act(self, obs: Obs, rng: np.random.Generator) -> ActionArray:
         """Return zeros, shape (num_envs, num_cars)."""

@@ -11,8 +11,8 @@ from fleet_env.observations import PRICE_00H
 from fleet_env.types import FloatArray, IntArray
 
 _EVEN_SHARE = 0.5  # of interactive work that is 70B when nothing arrived yet; DemandConfig, est
-_PRICE_SLACK_USD = 1e-5  # float32 copies of one tariff price count as equal
-_WINDOWS_H = (1, 4, 12)  # deadlines of batch work; domain 5
+PRICE_SLACK_USD = 1e-5  # float32 copies of one tariff price count as equal
+WINDOWS_H = (1, 4, 12)  # deadlines of batch work; domain 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,11 +46,20 @@ class CarsNeeded:
     need_70b: IntArray  # of these, cars that must hold the 70B tier
 
 
-def expected_work(obs: Obs, settings: DemandSettings) -> Work:
+def expected_work(
+    obs: Obs, settings: DemandSettings, *, batch_70b: FloatArray | None = None
+) -> Work:
     """Work the cars should do in the coming step, by class.
 
     Interactive work is the forecast blended with the last step's arrivals (the forecast alone in
     the first step of an episode, which has no last step), split by tier as it last arrived.
+
+    Parameters
+    ----------
+    obs : mapping
+    settings : DemandSettings
+    batch_70b : FloatArray, shape (num_envs,), optional
+        Batch work of a rule that times it by itself; without it, `batch_rate`.
     """
     last_8b, last_70b = fleet_field(obs, "chat_8b_last"), fleet_field(obs, "chat_70b_last")
     last = last_8b + last_70b
@@ -58,7 +67,9 @@ def expected_work(obs: Obs, settings: DemandSettings) -> Work:
     chat = (1 - weight) * fleet_field(obs, "chat_00h") + weight * last
     share_70b = np.divide(last_70b, last, out=np.full_like(last, _EVEN_SHARE), where=last > 0)
     chat_70b = chat * share_70b
-    return Work(chat - chat_70b, chat_70b, batch_rate(obs, settings))
+    if batch_70b is None:
+        batch_70b = batch_rate(obs, settings)
+    return Work(chat - chat_70b, chat_70b, batch_70b.astype(np.float32))
 
 
 def batch_rate(obs: Obs, settings: DemandSettings) -> FloatArray:
@@ -72,12 +83,12 @@ def batch_rate(obs: Obs, settings: DemandSettings) -> FloatArray:
     (As in carbon-aware shifting: wait for the cheap slots as long as the deadline allows.) With
     several regions the hours to come are cheap where their mean is, this step where any of them is.
     """
-    limit = fleet_field(obs, "refill_price") + np.float32(_PRICE_SLACK_USD)
-    series = obs["fleet"][:, PRICE_00H : PRICE_00H + max(_WINDOWS_H)]
+    limit = fleet_field(obs, "refill_price") + np.float32(PRICE_SLACK_USD)
+    series = obs["fleet"][:, PRICE_00H : PRICE_00H + max(WINDOWS_H)]
     cheap_h = np.cumsum(series <= limit[:, None], axis=1, dtype=np.float32)
     now = (fleet_field(obs, "price") <= limit) | (fleet_field(obs, "cheap") > 0)
     rate = np.zeros_like(limit)
-    for window_h in _WINDOWS_H:
+    for window_h in WINDOWS_H:
         in_window_h = cheap_h[:, window_h - 1]
         hours = np.where(in_window_h > 0, np.maximum(in_window_h, 1), np.float32(window_h))
         wanted = now | (in_window_h == 0)
@@ -95,9 +106,10 @@ def cars_needed(obs: Obs, work: Work, settings: DemandSettings) -> CarsNeeded:
     """
     scale = settings.over_provision * obs["mask"].shape[1]
     work_70b = (work.chat_70b + work.batch_70b).astype(np.float64)
-    return CarsNeeded(_nearest(scale * (work_70b + work.chat_8b)), _nearest(scale * work_70b))
+    return CarsNeeded(whole_cars(scale * (work_70b + work.chat_8b)), whole_cars(scale * work_70b))
 
 
-def _nearest(cars: FloatArray) -> IntArray:
+def whole_cars(cars: FloatArray) -> IntArray:
+    """Round to the nearest car, half a car up."""
     whole: IntArray = np.floor(cars + 0.5).astype(np.int64)
     return whole

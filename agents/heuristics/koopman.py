@@ -31,6 +31,8 @@ class Koopman(Stateless):
     until_h: float = 6.0  # local clock; may lie after midnight
 
     name: ClassVar[str] = "koopman"
+    family: ClassVar[str] = "owner gates"
+    source: ClassVar[str] = "the expert's first rule: at home, plugged, at night"
 
     def __post_init__(self) -> None:
         check_settings(self, from_h=(0.0, HOURS_PER_DAY), until_h=(0.0, HOURS_PER_DAY))

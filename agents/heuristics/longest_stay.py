@@ -19,6 +19,8 @@ class LongestStay(DemandSettings, Stateless):
     min_stay_h: float = 1.0  # a quarter of the owners leave over 1 h early (ACN-Data)
 
     name: ClassVar[str] = "longest_stay"
+    family: ClassVar[str] = "ranking"
+    source: ClassVar[str] = "B8: SpotServe, Parcae"
 
     def __post_init__(self) -> None:
         super().__post_init__()

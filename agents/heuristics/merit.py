@@ -63,15 +63,33 @@ def margin_usd_per_h(obs: Obs, work: Work, settings: MeritSettings) -> FloatArra
     FloatArray, shape (num_envs, num_cars)
         Compare only among cars of the same row and step.
     """
-    busy = np.float32(min(1.0, 1.0 / max(settings.over_provision, 1e-6)))
-    stay_h = np.maximum(car_field(obs, "stay_h"), np.float32(settings.overdue_stay_h))
-    charge_h = _charge_h(obs)
-    margin = busy * _value(obs, work)
-    margin *= _serving_share(obs, stay_h, settings)
-    margin -= _energy(obs, busy, _can_defer(obs, charge_h, settings), settings)
-    margin -= _shortfall(stay_h, charge_h, settings)
-    margin -= fleet_field(obs, "pay_usd_per_h")[:, None]
+    margin = busy_share(settings) * _value(obs, work)
+    margin *= serving_share(obs, settings)
+    margin -= cost_usd_per_h(obs, settings)
     return margin
+
+
+def cost_usd_per_h(obs: Obs, settings: MeritSettings) -> FloatArray:
+    """Expect what an on-duty hour of each car costs [USD/h]: energy, pay and risk of a shortfall.
+
+    Returns
+    -------
+    FloatArray, shape (num_envs, num_cars)
+    """
+    wanted_h = charge_h(obs)
+    cost = _energy(obs, busy_share(settings), _can_defer(obs, wanted_h, settings), settings)
+    cost += _shortfall(_stay_h(obs, settings), wanted_h, settings)
+    cost += fleet_field(obs, "pay_usd_per_h")[:, None]
+    return cost
+
+
+def busy_share(settings: MeritSettings) -> np.float32:
+    """Share of an on-duty hour in which there is work, as cars are over-provisioned."""
+    return np.float32(min(1.0, 1.0 / max(settings.over_provision, 1e-6)))
+
+
+def _stay_h(obs: Obs, settings: MeritSettings) -> FloatArray:
+    return np.maximum(car_field(obs, "stay_h"), np.float32(settings.overdue_stay_h))
 
 
 def _value(obs: Obs, work: Work) -> FloatArray:
@@ -87,7 +105,7 @@ def _value(obs: Obs, work: Work) -> FloatArray:
     return value
 
 
-def _charge_h(obs: Obs) -> FloatArray:
+def charge_h(obs: Obs) -> FloatArray:
     """Hours at full power until the car has its target."""
     wanted_kwh = car_field(obs, "target_soc") - car_field(obs, "soc")
     np.maximum(wanted_kwh, 0, out=wanted_kwh)
@@ -97,8 +115,9 @@ def _charge_h(obs: Obs) -> FloatArray:
     return wanted_kwh
 
 
-def _serving_share(obs: Obs, stay_h: FloatArray, settings: MeritSettings) -> FloatArray:
+def serving_share(obs: Obs, settings: MeritSettings) -> FloatArray:
     """Share of the on-duty hours left after wake-up, weight download and load."""
+    stay_h = _stay_h(obs, settings)
     share = car_field(obs, "ready_min") * np.float32(-1 / MIN_PER_H)
     share /= np.clip(stay_h, np.float32(_MIN_STAY_H), np.float32(settings.start_spread_h))
     share += 1
@@ -106,9 +125,9 @@ def _serving_share(obs: Obs, stay_h: FloatArray, settings: MeritSettings) -> Flo
     return share
 
 
-def _can_defer(obs: Obs, charge_h: FloatArray, settings: MeritSettings) -> BoolArray:
+def _can_defer(obs: Obs, wanted_h: FloatArray, settings: MeritSettings) -> BoolArray:
     """Cars whose stated stay holds enough cheap hours to refill what compute draws."""
-    left_h = car_field(obs, "cheap_h") - charge_h
+    left_h = car_field(obs, "cheap_h") - wanted_h
     enough: BoolArray = left_h >= settings.defer_margin_h
     enough &= car_field(obs, "plugged") > 0
     return enough
@@ -139,16 +158,16 @@ def _energy(
     return power_kw
 
 
-def _shortfall(stay_h: FloatArray, charge_h: FloatArray, settings: MeritSettings) -> FloatArray:
+def _shortfall(stay_h: FloatArray, wanted_h: FloatArray, settings: MeritSettings) -> FloatArray:
     """Risk of leaving short [USD/h]: compute delays charging, and there is little time to spare.
 
     Falls linearly to zero at `slack_wanted_h` beyond the time that charging needs; zero for a
     car that has its target. Short stays and Level 1 plugs come out dear.
     """
-    risk = charge_h - stay_h
+    risk = wanted_h - stay_h
     risk *= np.float32(1 / settings.slack_wanted_h)
     risk += 1
     np.clip(risk, 0, 1, out=risk)
-    risk *= charge_h > 0
+    risk *= wanted_h > 0
     risk *= np.float32(settings.shortfall_usd_per_h)
     return risk

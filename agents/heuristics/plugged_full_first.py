@@ -38,6 +38,8 @@ class PluggedFullFirst:
     rest_steps: int = 1  # BOINC: 5 min after any stop, rounded up to steps of 15 min
 
     name: ClassVar[str] = "plugged_full_first"
+    family: ClassVar[str] = "owner gates"
+    source: ClassVar[str] = "B9: BOINC phone defaults"
     _kept: list[_Memory] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -21,6 +21,8 @@ class RandomShare(Stateless):
     share: float = 0.5  # of the feasible cars
 
     name: ClassVar[str] = "random"
+    family: ClassVar[str] = "ends"
+    source: ClassVar[str] = "B2: random"
 
     def __post_init__(self) -> None:
         check_settings(self, share=(0.0, 1.0))

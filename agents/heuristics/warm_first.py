@@ -24,6 +24,8 @@ class WarmFirst(MeritSettings, Stateless):
     quick_min: float = 15.0  # ready within one decision step counts as having the weights
 
     name: ClassVar[str] = "warm_first"
+    family: ClassVar[str] = "ranking"
+    source: ClassVar[str] = "B7: BOINC score"
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -16,6 +16,12 @@ from fleet_env.observations import CAR
 seeds = st.integers(0, 100_000)
 NAMES = agents.names()
 WITHOUT_COINS = tuple(name for name in NAMES if name != "random")
+RANKING = (
+    "longest_stay", "cheapest_first", "warm_first", "consolidate", "uniform_progress",
+    "safety_net", "least_laxity", "lowest_price", "lowest_window", "wait_awhile",
+    "lowest_carbon", "carbon_time", "peak_shaver",
+)  # fmt: skip
+WITH_MEMORY = ("plugged_full_first", "hedged_spares", "lowest_carbon", "carbon_time")
 
 
 def _act(name: str, obs: Any) -> Any:
@@ -27,7 +33,7 @@ def _rows(obs: Any, rows: Any) -> Any:
 
 
 @given(seed=seeds, num_envs=st.integers(1, 5), num_cars=st.integers(1, 30))
-@settings(max_examples=60)
+@settings(max_examples=25)
 def test_action_never_exceeds_the_mask(
     random_obs: Any, seed: int, num_envs: int, num_cars: int
 ) -> None:
@@ -41,7 +47,7 @@ def test_action_never_exceeds_the_mask(
 
 
 @given(seed=seeds)
-@settings(max_examples=60)
+@settings(max_examples=20)
 def test_permuting_cars_permutes_the_action(random_obs: Any, seed: int) -> None:
     obs = random_obs(seed, 2, 25)
     order = np.random.default_rng(seed + 1).permutation(25)
@@ -51,7 +57,7 @@ def test_permuting_cars_permutes_the_action(random_obs: Any, seed: int) -> None:
 
 
 @given(seed=seeds)
-@settings(max_examples=60)
+@settings(max_examples=8)
 def test_a_row_alone_acts_as_in_a_batch(random_obs: Any, seed: int) -> None:
     obs = random_obs(seed, 7, 25)
     for name in WITHOUT_COINS:
@@ -61,17 +67,32 @@ def test_a_row_alone_acts_as_in_a_batch(random_obs: Any, seed: int) -> None:
             np.testing.assert_array_equal(alone[0], together[row], name)
 
 
+@pytest.mark.parametrize("name", WITH_MEMORY)
 @given(seed=seeds)
-@settings(max_examples=30)
-def test_memory_of_a_row_does_not_depend_on_the_batch(random_obs: Any, seed: int) -> None:
+@settings(max_examples=12)
+def test_memory_of_a_row_does_not_depend_on_the_batch(
+    random_obs: Any, name: str, seed: int
+) -> None:
     steps = [random_obs(seed + k, 4, 20) for k in range(6)]
     for obs in steps:
         obs["cars"][..., :] = steps[0]["cars"]  # the same cars; masks and hours change
-    batch, single = agents.make("plugged_full_first"), agents.make("plugged_full_first")
+    batch, single = agents.make(name), agents.make(name)
     for obs in steps:
         together = batch.act(obs, np.random.default_rng(0))
         alone = single.act(_rows(obs, [2]), np.random.default_rng(0))
         np.testing.assert_array_equal(alone[0], together[2])
+
+
+@pytest.mark.parametrize("name", WITH_MEMORY)
+@given(seed=seeds)
+@settings(max_examples=20)
+def test_a_new_episode_starts_without_memory(random_obs: Any, name: str, seed: int) -> None:
+    policy, rng = agents.make(name), np.random.default_rng(0)
+    for k in range(3):
+        policy.act(random_obs(seed + k, 3, 20), rng)
+    policy.reset(np.ones(3, np.bool_))
+    obs = random_obs(seed + 3, 3, 20)
+    np.testing.assert_array_equal(policy.act(obs, rng), _act(name, obs))
 
 
 @given(seed=seeds)
@@ -89,7 +110,7 @@ def test_the_observation_is_left_alone_and_the_action_is_fresh(random_obs: Any, 
 
 
 @given(seed=seeds)
-@settings(max_examples=30)
+@settings(max_examples=15)
 def test_memory_layout_does_not_matter(random_obs: Any, seed: int) -> None:
     obs = random_obs(seed, 3, 20)
     plain = {key: np.ascontiguousarray(value) for key, value in obs.items()}
@@ -123,8 +144,16 @@ def test_fleets_without_feasible_cars_are_served(random_obs: Any) -> None:
         assert not _act(name, obs).any(), name
 
 
+def test_rules_without_memory_are_stateless(random_obs: Any) -> None:
+    first, second = random_obs(1, 3, 20), random_obs(2, 3, 20)
+    for name in set(WITHOUT_COINS) - set(WITH_MEMORY):
+        policy, rng = agents.make(name), np.random.default_rng(0)
+        policy.act(first, rng)
+        np.testing.assert_array_equal(policy.act(second, rng), _act(name, second), name)
+
+
 @pytest.mark.perf
-@pytest.mark.parametrize("name", ["longest_stay", "cheapest_first", "warm_first", "consolidate"])
+@pytest.mark.parametrize("name", RANKING)
 def test_ranking_rules_take_at_most_1_5_ms(random_obs: Any, name: str) -> None:
     obs = random_obs(0, 64, 256)
     policy, rng, times_s = agents.make(name), np.random.default_rng(0), []

@@ -40,6 +40,7 @@ def test_rule_plays_a_day(small: FleetVectorEnv, name: str) -> None:
         assert (returns != 0.0).all()
 
 
+@pytest.mark.slow
 def test_bad_earns_less_than_cheapest_first_on_the_suburb() -> None:
     env = FleetVectorEnv("suburb", num_envs=8, num_cars=200)
     returns = {name: _play(name, env, seed=100) for name in agents.names()}
@@ -51,9 +52,16 @@ def test_bad_earns_less_than_cheapest_first_on_the_suburb() -> None:
         assert bad.mean() < returns[name].mean(), name
 
 
+@pytest.mark.slow
 def test_a_row_plays_alone_as_in_a_batch(small: FleetVectorEnv) -> None:
     single = FleetVectorEnv("suburb", num_envs=1, num_cars=40)
-    for name in ("consolidate", "plugged_full_first"):
+    for name in (
+        "consolidate",
+        "plugged_full_first",
+        "hedged_spares",
+        "carbon_time",
+        "lowest_carbon",
+    ):
         together = _play(name, small, seed=5)
         alone = _play(name, single, seed=5)
         assert alone[0] == together[0], name

@@ -10,8 +10,11 @@ import agents
 from agents.registry import setting_names
 
 RULES = {
-    "dc_only", "always_on", "random", "koopman", "plugged_full_first", "longest_stay",
-    "cheapest_first", "warm_first", "consolidate", "deliberately_bad",
+    "dc_only", "always_on", "random", "koopman", "plugged_full_first", "idle_gate",
+    "longest_stay", "cheapest_first", "warm_first", "consolidate",
+    "uniform_progress", "safety_net", "least_laxity", "hedged_spares",
+    "lowest_price", "lowest_window", "wait_awhile", "lowest_carbon", "carbon_time",
+    "myopic_lp", "peak_shaver", "deliberately_bad",
 }  # fmt: skip
 
 
@@ -71,6 +74,17 @@ def test_rule_without_settings_says_so() -> None:
         ("warm_first", "quick_min", -1.0),
         ("consolidate", "band", -0.1),
         ("deliberately_bad", "excess", 0.5),
+        ("idle_gate", "idle_h", -0.1),
+        ("uniform_progress", "batch_haste", 0.0),
+        ("safety_net", "finish_h", 0.0),
+        ("least_laxity", "laxity_h", -1.0),
+        ("hedged_spares", "spare_share", -0.1),
+        ("hedged_spares", "fade", 1.5),
+        ("lowest_price", "slot_h", 0.0),
+        ("lowest_carbon", "slot_h", 0.0),
+        ("myopic_lp", "backlog_h", 0.0),
+        ("peak_shaver", "capital_share", 1.0),
+        ("peak_shaver", "theta", -0.1),
     ],
 )
 def test_setting_out_of_range_is_refused_by_name(name: str, setting: str, value: float) -> None:

@@ -105,6 +105,13 @@ def test_plugged_full_first_forgets_only_the_rows_that_begin_anew(make_obs: Any)
     np.testing.assert_array_equal(action, [[1, 1, 1], [0, 0, 0]])
 
 
+def test_idle_gate_waits_for_a_quarter_of_an_hour(make_obs: Any) -> None:
+    cars = {"parked_h": [0.2, 0.25, 9.0]}
+    assert _act(agents.make("idle_gate"), make_obs(cars)) == [0, 1, 1]
+    assert _act(agents.make("idle_gate"), make_obs(cars, mask=[1, 1, 0])) == [0, 1, 0]
+    assert _act(agents.make("idle_gate", idle_h=1.0), make_obs(cars)) == [0, 0, 1]
+
+
 def test_longest_stay_takes_the_longest_up_to_the_demand(make_obs: Any) -> None:
     policy = agents.make("longest_stay", **EXACT)
     assert _act(policy, make_obs({"stay_h": [3, 9, 5]}, TWO_CARS)) == [0, 1, 1]
