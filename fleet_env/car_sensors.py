@@ -90,6 +90,7 @@ class CarSensors:
         link = np.where(home, told.params.home_link[cars], told.params.work_link[cars])
         self._set("at_home", home, cars)
         self._set("at_work", work, cars)
+        self._set("garage", home * told.params.closed_garage[cars], cars)
         self._set("plugged", evse != EVSE_NONE, cars)
         self._set("linked", (link != LINK_NONE) & (home | work), cars)
         self._set("evse_kw", told.evse_table.ac_kw.take(evse), cars)

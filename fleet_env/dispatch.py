@@ -27,6 +27,8 @@ class Dispatch:
     kind: IntArray  # (n,) row of the power table: (area, group, closed garage)
     weight: FloatArray  # (n,) derating factor
     flows: kernels.DutyFlows
+    stops: BoolArray  # (n,) served and was switched off, or stopped by a release
+    cellular: BoolArray | None  # (n,) on a cellular link; None: no owner allows it
     profile: FloatArray  # (rows, regions, groups, minutes) serving cars
     lost_cars: FloatArray  # (rows, regions, groups) cars whose serving was cut
     stopped: FloatArray  # (rows, groups) serving cars switched off, or stopped by a release
@@ -68,47 +70,91 @@ def dispatch(
     row_keys : KeyArray, shape (num_envs,)
         Scenario keys.
     """
-    setup, state, derived = world.setup, world.state, world.derived
-    config, t_h = world.config, step * world.config.dt_h
-    num_minutes = config.step_min
-    span = slice(block.lo, block.hi)
-    cars = (duty[span] | derived.live[span] | state.duty[span]).nonzero()[0]
-    cars += block.lo
-    row = derived.row.take(cars)
+    cars = _active_cars(world, block, duty)
+    row = world.derived.row.take(cars)
     row -= block.row_lo
-    on, was_on = duty.take(cars), state.duty.take(cars)
+    on, was_on = duty.take(cars), world.state.duty.take(cars)
     if world.setup.places_models:
         share = (block.hi - block.lo) / (block.num_rows * world.config.num_cars)
         there = slice(block.row_lo, block.row_hi)
-        place_models(
-            world, row, cars, on & was_on, on & ~was_on, short[there] * share, idle[there] * share
-        )
+        short, idle = short[there] * share, idle[there] * share
+        place_models(world, row, cars, on & was_on, on & ~was_on, short, idle)
+    delay_min = _delay_min(world, cars, on & ~was_on, step, row_keys)
+    flows, ready_min = _play_duty(world, cars, on, was_on, step, outages, delay_min)
+    downloaded_gb = _download(world, cars, row, flows.on, ready_min, block.num_rows)
+    stops = flows.stopped if restarted is None else flows.stopped | restarted.take(cars)
+    weight = derate.take(world.derived.air.take(cars))
+    kind, counts = _count_cars(world, block, cars, weight, flows, stops)
+    return Dispatch(
+        cars,
+        row,
+        kind,
+        weight,
+        flows,
+        stops,
+        _cellular(world, cars),
+        *counts,
+        downloaded_gb=downloaded_gb,
+        interrupted=cars[flows.on & (flows.serve_to < world.config.step_min)],
+    )
+
+
+def _active_cars(world: World, block: Block, duty: BoolArray) -> IntArray:
+    """Find the cars of a block that need care: on duty, so in the step before, or live."""
+    span = slice(block.lo, block.hi)
+    cars = (duty[span] | world.derived.live[span] | world.state.duty[span]).nonzero()[0]
+    cars += block.lo
+    return cars
+
+
+def _play_duty(
+    world: World,
+    cars: IntArray,
+    on: BoolArray,
+    was_on: BoolArray,
+    step: int,
+    outages: StepOutages | None,
+    delay_min: FloatArray | None,
+) -> tuple[kernels.DutyFlows, FloatArray]:
+    """Wake, load, serve, tail: the flows of the cars, and the minutes until they are ready."""
+    state, config, t_h = world.state, world.config, step * world.config.dt_h
     ready, tail = state.ready_min.take(cars), state.tail_min.take(cars)
     flows = kernels.play_duty(
         on,
         was_on,
         ready,
         tail,
-        derived.cold_min.take(cars),
+        world.derived.cold_min.take(cars),
         _minutes_until(state.event_h.take(cars), t_h),
         _minutes_until(_stop_h(world, cars, outages), t_h),
-        step_min=float(num_minutes),
+        step_min=float(config.step_min),
         full_tail_min=config.serving.tail_min,
-        delay_min=_delay_min(world, cars, on & ~was_on, step, row_keys),
+        delay_min=delay_min,
     )
-    downloaded_gb = _download(world, cars, row, flows.on, ready, block.num_rows)
     state.ready_min[cars] = ready
     state.tail_min[cars] = tail
-    weight = derate.take(derived.air.take(cars))
-    regions = num_regions(config)
-    shape = (block.num_rows, regions, setup.num_groups)
-    num_cells, first_cell = math.prod(shape), block.row_lo * regions * setup.num_groups
-    cell = derived.area.take(cars)
-    cell *= setup.num_groups
+    return flows, ready
+
+
+def _count_cars(
+    world: World,
+    block: Block,
+    cars: IntArray,
+    weight: FloatArray,
+    flows: kernels.DutyFlows,
+    stops: BoolArray,
+) -> tuple[IntArray, tuple[FloatArray, FloatArray, FloatArray]]:
+    """Count serving, cut and stopped cars by area and group; and the power kind of each car."""
+    regions, num_groups = num_regions(world.config), world.setup.num_groups
+    shape = (block.num_rows, regions, num_groups)
+    num_cells, first_cell = math.prod(shape), block.row_lo * regions * num_groups
+    cell = world.derived.area.take(cars)
+    cell *= num_groups
     cell += world.group(cars)
     kind = cell * 2
-    kind += derived.garage.take(cars)
+    kind += world.derived.garage.take(cars)
     cell -= first_cell
+    num_minutes = world.config.step_min
     profile = kernels.serving_profile(
         cell,
         weight,
@@ -117,21 +163,15 @@ def dispatch(
         num_cells=num_cells,
         num_minutes=num_minutes,
     )
-    stopped = flows.stopped
-    if restarted is not None:
-        stopped = stopped | restarted.take(cars)
-    return Dispatch(
-        cars,
-        row,
-        kind,
-        weight,
-        flows,
-        profile=profile.reshape((*shape, num_minutes)),
-        lost_cars=_count(cell, weight, flows.cut, num_cells).reshape(shape),
-        stopped=_count(cell, weight, stopped, num_cells).reshape(shape).sum(axis=1),
-        downloaded_gb=downloaded_gb,
-        interrupted=cars[flows.on & (flows.serve_to < num_minutes)],
-    )
+    lost_cars = _count(cell, weight, flows.cut, num_cells).reshape(shape)
+    stopped = _count(cell, weight, stops, num_cells).reshape(shape).sum(axis=1)
+    return kind, (profile.reshape((*shape, num_minutes)), lost_cars, stopped)
+
+
+def _cellular(world: World, cars: IntArray) -> BoolArray | None:
+    if world.config.fleet.cellular_share == 0:
+        return None
+    return world.derived.cellular.take(cars)
 
 
 def place_models(

@@ -65,7 +65,9 @@ class FleetEnv(gym.Env[Obs, NDArray[np.int8]]):
 
     {costs}
 
-    With `car_reward` also ``info["car_reward"]``. At reset ``info["scenario"]``, the index that is
+    With `car_reward` also, per car, ``info["car_reward"]`` (its share of the reward) and
+    ``info["car_marginal"]`` (its own costs and what its capacity was worth: 0 where cars exceed
+    demand). At reset ``info["scenario"]``, the index that is
     played, and on cards that draw uncertain parameters ``info["uncertain"]``: what was drawn for
     this episode, by name. Observations do not show it: they quote the numbers of the card.
 

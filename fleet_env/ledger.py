@@ -72,6 +72,11 @@ class Ledger:
             self._price_usd = np.array([rewards.request_prices(*pair) for pair in pairs])
 
     @property
+    def price_usd(self) -> FloatArray:
+        """Credit of a request by class, shape (3,), or (num_envs, 3) where rows differ."""
+        return self._price_usd
+
+    @property
     def reward(self) -> FloatArray:
         """Sum of the terms [USD], shape (num_envs,)."""
         total: FloatArray = self.values[: len(REWARD_TERMS)].sum(axis=0)

@@ -74,6 +74,7 @@ CAR_FIELDS = (
         "left for compute on the transformer of its home in the step before; 100: no limit",
     ),
     Field("region", "1", 0, MAX_REGIONS - 1, "number of the region the car belongs to"),
+    Field("garage", "flag", 0, 1, "stands in a closed garage, as told: its heat stays"),
 )
 CAR = {field.name: i for i, field in enumerate(CAR_FIELDS)}
 

@@ -9,7 +9,7 @@ import numpy as np
 from fleet_env.blocks import Block
 from fleet_env.config import EnvConfig
 from fleet_env.dispatch import Dispatch
-from fleet_env.dynamics.admission import total
+from fleet_env.dynamics.admission import Tape, total
 from fleet_env.dynamics.serving import QueueState, ServiceFlows, serve
 from fleet_env.dynamics.serving_setup import ServingSetup
 from fleet_env.generators.arrivals import mean_requests_per_min
@@ -22,6 +22,7 @@ from fleet_env.units import MIN_PER_H, S_PER_H
 BATCH_SPREAD_H = 4.0  # waiting batch work counts as short by what would clear it in this; design
 DRAWN_AREA_STEPS = 1024  # areas times steps of requests drawn at once: they fit the L2 cache
 MAX_DRAWN_STEPS = 64
+SUB_STEP_MIN = 1.0  # in which the queue is in equilibrium; design
 TINY = 1e-12  # keeps 0 / 0 out of shares whose numerator is then 0
 
 
@@ -44,13 +45,19 @@ class Service:
         What the greedy loader goes by: cars short per tier, cars idle per group, all regions.
     chat_all : FloatArray, shape (num_envs, 2)
         All chat requests of the step just played, those included that must not run in cars.
+    tape : Tape, optional
+        What serving took down of the step just played, if wanted: see `capacity_worth`.
     """
 
     queue: QueueState
     flows: ServiceFlows  # of the step just played
 
-    def __init__(self, config: EnvConfig, setup: ServingSetup, num_envs: int) -> None:
+    def __init__(
+        self, config: EnvConfig, setup: ServingSetup, num_envs: int, *, keep_tape: bool = False
+    ) -> None:
         self._config, self._setup, self._num_envs = config, setup, num_envs
+        self._keep_tape = keep_tape
+        self.tape: Tape | None = None
         self.requests_per_min = self._asked(config) * _eligible(config)
         self.region_share = np.array([region.share for region in regions_of(config)])
         self.work_car_h = setup.work_car_s / S_PER_H
@@ -85,6 +92,7 @@ class Service:
         lost = per_row(rows, blocks, [part.lost_cars for part in parts])
         stopped = per_row(rows, blocks, [part.stopped for part in parts])
         chat, batch = self._arrivals(step)
+        self.tape = Tape() if self._keep_tape else None
         self.flows = serve(
             self._setup,
             cars,
@@ -94,6 +102,8 @@ class Service:
             self.queue.running,
             lost,
             self._off_share(stopped),
+            SUB_STEP_MIN,
+            self.tape,
         )
         self.chat_all = self.flows.arrived[:, :BATCH_70B] * self._chat_all
         serving = cars.sum(axis=3)

@@ -257,8 +257,8 @@ def _book(
     signed_usd *= read(areas.wear_usd)
     wear_usd = np.maximum(signed_usd, 0.0)
     flows, values = step.flows, {}
-    if world.config.fleet.cellular_share > 0:
-        values["cellular_h"] = hours.serve * world.derived.cellular.take(step.cars)
+    if step.cellular is not None:
+        values["cellular_h"] = hours.serve * step.cellular
     noise_usd: FloatArray | float = 0.0
     if areas.quiet is not None:
         at_home = world.derived.home.take(step.cars)

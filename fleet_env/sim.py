@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from fleet_env import draws, rewards
-from fleet_env.blocks import DENSE_CARS, for_each, split_blocks
+from fleet_env.blocks import for_each, split_blocks
 from fleet_env.car_sensors import CarSensors
 from fleet_env.config import EnvConfig
+from fleet_env.credit import Losses, marginal_usd, share_credit
 from fleet_env.dispatch import Dispatch, dispatch
 from fleet_env.disruptions import Opening, cut_off, open_step
 from fleet_env.dynamics import mobility, thermal
-from fleet_env.dynamics.duty import count_by
+from fleet_env.dynamics.admission import Tape
 from fleet_env.dynamics.energy import load_evse
+from fleet_env.dynamics.marginal import capacity_worth
 from fleet_env.dynamics.roofline import accelerator, datacentre_price
 from fleet_env.dynamics.serving import QueueState, ServiceFlows
 from fleet_env.dynamics.serving_setup import serving_setup
@@ -24,37 +26,24 @@ from fleet_env.generators.demand_sources import load_traces
 from fleet_env.generators.exogenous import Exogenous, check_outside, draw_exogenous
 from fleet_env.generators.outages import Outages
 from fleet_env.generators.start import start_state
+from fleet_env.history import History
 from fleet_env.journeys import EventKeys
-from fleet_env.ledger import METRIC, Ledger
+from fleet_env.ledger import METRIC, TERM, Ledger
 from fleet_env.memory import check_memory
-from fleet_env.refusals import Refused, refusals
+from fleet_env.projection import look, project
+from fleet_env.refusals import Refused
 from fleet_env.regions import num_regions
 from fleet_env.rowsums import RowSums
 from fleet_env.sensors import FleetSensors
 from fleet_env.service import Service, per_row
-from fleet_env.settle import PowerTable, settle
-from fleet_env.telemetry import Telemetry, duty_mask
+from fleet_env.settle import settle
+from fleet_env.step_inputs import area_inputs, power_table
+from fleet_env.telemetry import Telemetry
 from fleet_env.timetable import Chips, Timetable, make_timetable
 from fleet_env.transformers import Transformers
 from fleet_env.types import BATCH_70B, BoolArray, FloatArray, IntArray
 from fleet_env.uncertain import cards_of_rows, check_randomise, draw_uncertain
-from fleet_env.world import ALLOWED, AreaInputs, Gates, World, build_world
-
-TINY = 1e-12  # keeps 0 / 0 out of shares whose numerator is then 0
-
-
-@dataclass(frozen=True, slots=True)
-class History:
-    """What the viewer draws of the episode so far, shape (num_envs, num_steps), in cars."""
-
-    demand: FloatArray  # eligible work that arrived
-    duty: FloatArray  # on duty
-    busy: FloatArray  # work done
-
-    @classmethod
-    def zeros(cls, num_envs: int, num_steps: int) -> History:
-        """Nothing played yet."""
-        return cls(*(np.zeros((num_envs, num_steps), np.float32) for _ in range(3)))
+from fleet_env.world import Gates, World, build_world
 
 
 class FleetSim:
@@ -68,7 +57,8 @@ class FleetSim:
     split : str
         Where the scenarios come from.
     car_reward : bool
-        Also keep every car's own share of the reward, `world.car_usd`.
+        Also keep every car's own share of the reward, `world.car_usd`, and what it was worth at
+        the margin, `marginal_usd`.
     """
 
     world: World
@@ -81,6 +71,7 @@ class FleetSim:
     _told_gates: Gates  # as far as the dispatcher knows where its cars are
     drawn: dict[str, FloatArray]  # uncertain parameters of the rows
     transformers: Transformers | None
+    marginal_usd: FloatArray | None = None  # flat: of the step just played, if wanted
 
     def __init__(
         self, config: EnvConfig, num_envs: int, split: str, *, car_reward: bool = False
@@ -96,7 +87,7 @@ class FleetSim:
         self._tables = mobility.tables(config.fleet, config.telemetry)
         check_outside(config)
         self._traces = load_traces(config)
-        self.service = Service(config, self.setup, num_envs)
+        self.service = Service(config, self.setup, num_envs, keep_tape=car_reward)
         self.blocks = split_blocks(num_envs, config.num_cars, together=config.feeder.homes)
         per_token = datacentre_price(config.datacentre)
         self.price_usd = rewards.request_prices(config, per_token)
@@ -187,15 +178,30 @@ class FleetSim:
         duty : BoolArray, shape (num_envs * num_cars,)
             The agent's bits; overwritten with what is allowed.
         """
-        config, world = self.config, self.world
-        if world.car_usd is not None:
-            world.car_usd[:] = 0.0
-        refused = self._project(duty)
+        if self.world.car_usd is not None:
+            self.world.car_usd[:] = 0.0
+        refused = project(
+            self.world, self.telemetry, self.blocks, duty, self.mask, self.gates, self.t_h
+        )
+        parts = self._dispatch(duty)
+        self.service.play(self.step_index, self.blocks, parts)
+        settled = self._settle(parts)
+        self.step_index += 1
+        self._book(refused, parts, [sums for sums, _ in settled])
+        self._remember()
+        moved = np.concatenate([cars for _, cars in settled])
+        if self._cars is not None:
+            for part in parts:
+                self._cars.worked(part.cars)
+        self._open_step(moved, np.concatenate([part.interrupted for part in parts]))
+
+    def _dispatch(self, duty: BoolArray) -> list[Dispatch]:
+        """First half of a step, block by block."""
         speed = (self.table.speed[self.step_index] * self._throughput).ravel()
-        parts = for_each(
+        return for_each(
             self.blocks,
             lambda b: dispatch(
-                world,
+                self.world,
                 b,
                 duty,
                 speed,
@@ -207,56 +213,34 @@ class FleetSim:
                 row_keys=self._keys.row,
             ),
         )
-        self.service.play(self.step_index, self.blocks, parts)
-        areas, power, headroom_kwh = self._area_inputs(), self._power(), None
-        if self.transformers is not None:
-            self.transformers.advance(self.step_index, self.blocks)
-            headroom_kwh = self.transformers.headroom_kwh
-        jobs = list(zip(self.blocks, parts, strict=True))
-        sums = for_each(
-            jobs,
-            lambda job: settle(world, *job, areas, power, self._keys, self._tables, headroom_kwh),
+
+    def _settle(self, parts: list[Dispatch]) -> list[tuple[RowSums, IntArray]]:
+        """Second half of a step: sums of each block, and its cars that departed or arrived."""
+        step, table, config = self.step_index, self.table, self.config
+        areas = area_inputs(
+            config,
+            table,
+            self.exo,
+            step,
+            pack_c=self._pack_c,
+            wear_usd=self._wear_usd,
+            shortfall_usd=self._shortfall_usd,
+            dark=self._opening.outages.dark,
         )
-        self.step_index += 1
-        self._book(refused, parts, [part for part, _ in sums])
+        power = power_table(self.chips, table, step, self.flows.util, self.setup.group_accelerator)
+        headroom_kwh = None
+        if self.transformers is not None:
+            self.transformers.advance(step, self.blocks)
+            headroom_kwh = self.transformers.headroom_kwh
+        world, keys, tables = self.world, self._keys, self._tables
+        settled = for_each(
+            list(zip(self.blocks, parts, strict=True)),
+            lambda job: settle(world, *job, areas, power, keys, tables, headroom_kwh),
+        )
         self._pack_c = thermal.twin_pack_c(
             self._pack_c, areas.ambient_c, config.dt_h, config.thermal
         )
-        self._remember()
-        moved = np.concatenate([cars for _, cars in sums])
-        if self._cars is not None:
-            for part in parts:
-                self._cars.worked(part.cars)
-        self._open_step(moved, np.concatenate([part.interrupted for part in parts]))
-
-    def _project(self, duty: BoolArray) -> list[Refused]:
-        """Clear the bits of cars that may not compute, in place, and find the reasons."""
-        world, telemetry = self.world, self.telemetry
-        if telemetry.perfect:
-            refused = duty & ~self.mask
-        else:
-            refused = np.zeros_like(duty)
-            wanted = duty.nonzero()[0]
-            refused[wanted[~self._may_work(wanted)]] = True
-        duty &= ~refused
-        found = for_each(
-            self.blocks,
-            lambda b: refusals(
-                world, b, refused[b.lo : b.hi], self.gates, telemetry.unreachable, self.t_h
-            ),
-        )
-        for part in found:
-            stay = world.derived.reason[part.cars]
-            lasting = self.mask[part.cars] & (stay != ALLOWED)
-            telemetry.refuse(part.cars[lasting], stay[lasting])
-        return found
-
-    def _may_work(self, cars: IntArray) -> BoolArray:
-        """Whether cars may be on duty now, whatever telemetry says."""
-        soc = self.world.twin_soc(cars, self.t_h) - self.world.state.gap[cars]
-        may = np.empty(cars.shape, np.bool_)
-        duty_mask(self.world, cars, soc, self.gates, self.t_h, out=may)
-        return may
+        return settled
 
     def _book(self, refused: list[Refused], parts: list[Dispatch], sums: list[RowSums]) -> None:
         left = None
@@ -274,8 +258,16 @@ class FleetSim:
             feeder_over_h=None if self.transformers is None else self.transformers.over_h,
             chat_all=self.service.chat_all,
         )
-        if self.world.car_usd is not None:
-            self._share_credit(parts)
+        if self.world.car_usd is not None and self.service.tape is not None:
+            self._credit(self.world.car_usd, self.service.tape, parts)
+
+    def _credit(self, own_usd: FloatArray, tape: Tape, parts: list[Dispatch]) -> None:
+        """Share the step out to the cars: what each was worth, then what each earned."""
+        price_usd, data_usd = self.ledger.price_usd, -self.ledger.values[TERM["data"]]
+        worth = capacity_worth(self.setup, tape, price_usd)
+        losses = Losses.of(self.flows, price_usd, worth, data_usd, self.config.reward)
+        self.marginal_usd = marginal_usd(own_usd, self.blocks, parts, worth, losses)
+        share_credit(self.world, self.ledger.shared_usd, self.blocks, parts)
 
     def observe(self) -> dict[str, Any] | FloatArray:
         """Observation of every row at the start of the coming step, freshly allocated."""
@@ -324,7 +316,7 @@ class FleetSim:
         if self.gates.cut is not None and not self.telemetry.perfect:
             seen = cut_off(self.telemetry.told, self._opening.outages)
             self._told_gates = replace(self.gates, cut=seen)
-        self.soc, self.mask = self._look()
+        self.soc, self.mask = look(self.telemetry, self.blocks, self._told_gates, self.t_h)
 
     def _begin_reports(self) -> None:
         self.telemetry.begin(self.world)
@@ -333,80 +325,9 @@ class FleetSim:
             idle_kw, busy_kw = quoted.quoted_kw(0.0), quoted.quoted_kw(1.0)
             self._cars.begin(self.telemetry.told, self.exo, idle_kw, busy_kw)
 
-    def _look(self) -> tuple[FloatArray, BoolArray]:
-        """Charge and duty mask of all cars, as telemetry shows them."""
-        num, eyes = self.num_envs * self.config.num_cars, self.telemetry
-        soc, mask = np.empty(num, np.float32), np.empty(num, np.bool_)
-
-        def look(lo: int, hi: int) -> None:
-            for start in range(lo, hi, DENSE_CARS):
-                cars = slice(start, min(start + DENSE_CARS, hi))
-                shown = eyes.charge(cars, self.t_h, out=soc[cars])
-                seen_h = eyes.seen_h(self.t_h, cars)
-                duty_mask(eyes.told, cars, shown, self._told_gates, seen_h, out=mask[cars])
-
-        for_each(self.blocks, lambda b: look(b.lo, b.hi))
-        return soc, mask
-
-    def _share_credit(self, parts: list[Dispatch]) -> None:
-        """Split what a row earned and lost with requests over its cars, by their serving time.
-
-        Where none served, what completed was in flight before: all cars of the row share it.
-        """
-        shared = self.ledger.shared_usd
-        served = [part.flows.serve_min * part.weight for part in parts]
-        weights = [
-            count_by(part.row, minutes, block.num_rows)
-            for part, minutes, block in zip(parts, served, self.blocks, strict=True)
-        ]
-        total = per_row(self.num_envs, self.blocks, weights)
-        per_minute = np.where(total > 0, shared, 0.0) / np.maximum(total, TINY)
-        leftover = np.where(total > 0, 0.0, shared) / self.config.num_cars
-        for block, part, minutes in zip(self.blocks, parts, served, strict=True):
-            row = part.row + block.row_lo
-            self.world.charge(part.cars, -per_minute[row] * minutes)
-            span = np.arange(block.lo, block.hi)
-            self.world.charge(span, -leftover[self.world.derived.row[span]])
-
     def _remember(self) -> None:
-        """Keep what the viewer draws: eligible demand, cars on duty, work done [cars]."""
-        now, per_h = self.step_index - 1, 1.0 / self.config.dt_h
-        self.history.demand[:, now] = (self.flows.arrived @ self.service.work_car_h) * per_h
-        self.history.duty[:, now] = self.ledger.values[METRIC["on_duty_h"]] * per_h
-        self.history.busy[:, now] = self.service.busy_h * per_h
-
-    def _area_inputs(self) -> AreaInputs:
-        table, step = self.table, self.step_index
-        cheap_cum, cheap_from = self.exo.cheap_ahead(step)
-        return AreaInputs(
-            t_h=self.t_h,
-            dt_h=self.config.dt_h,
-            local=self.exo.local,
-            price=table.price[step],
-            ref_price=table.ref_price[step],
-            refill_price=table.refill_price[step],
-            cheap=table.cheap[step],
-            cheap_cum=cheap_cum,
-            cheap_from=cheap_from,
-            ambient_c=table.ambient_c[step],
-            pack_c=self._pack_c,
-            carbon_kg_per_kwh=table.carbon_kg_per_kwh[step],
-            mean_carbon_kg_per_kwh=table.mean_carbon_kg_per_kwh[step],
-            wear_usd=self._wear_usd,
-            shortfall_usd=self._shortfall_usd,
-            quiet=table.quiet[step] if self.config.reward.noise_usd_per_quiet_h > 0 else None,
-            dark=self._opening.outages.dark,
-        )
-
-    def _power(self) -> PowerTable:
-        """Power of a car awake and serving, by area, group and air; slowed by heat."""
-        table, step, group_chip = self.table, self.step_index, self.setup.group_accelerator
-        util = self.flows.util.reshape(-1, self.setup.num_groups, 1)
-        util = util * table.speed[step][:, group_chip]
-        serve_kw = self.chips.bus_kw(util, table.inlet_c[step], group_chip).ravel()
-        return PowerTable(
-            table.awake_kw[step],
-            serve_kw.astype(np.float32),
-            table.awake_wall_kw[step],
-            self.chips.wall_kw(serve_kw).astype(np.float32),
-        )
+        """Keep what the viewer draws."""
+        per_h = 1.0 / self.config.dt_h
+        demand = (self.flows.arrived @ self.service.work_car_h) * per_h
+        duty = self.ledger.values[METRIC["on_duty_h"]] * per_h
+        self.history.note(self.step_index - 1, demand, duty, self.service.busy_h * per_h)

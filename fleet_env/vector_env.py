@@ -43,7 +43,8 @@ class FleetVectorEnv(VectorEnv[Obs, NDArray[np.int8], NDArray[Any]]):
     render_mode : str, optional
         ``"rgb_array"``.
     car_reward : bool
-        Also report every car's own share of the reward in ``info["car_reward"]``.
+        Also report every car's own share of the reward in ``info["car_reward"]``, and what it was
+        worth at the margin in ``info["car_marginal"]`` (docs/model.md 6) [USD].
     **overrides
         Fields of `EnvConfig`, for instance ``num_cars=256`` or ``demand={"load": 0.3}``.
     """
@@ -168,6 +169,8 @@ class FleetVectorEnv(VectorEnv[Obs, NDArray[np.int8], NDArray[Any]]):
         car_usd = self.sim.world.car_usd
         if car_usd is not None:
             info["car_reward"] = car_usd.reshape(self.num_envs, -1).copy()
+        if self.sim.marginal_usd is not None:
+            info["car_marginal"] = self.sim.marginal_usd.reshape(self.num_envs, -1).copy()
         return info
 
     def _episode(self) -> Info:

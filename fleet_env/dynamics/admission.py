@@ -6,10 +6,11 @@ Arrays begin with the regions and end with the rows: what moves between regions 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
+from fleet_env.dynamics.queueing import Place
 from fleet_env.dynamics.routes import Leg
 from fleet_env.dynamics.serving_setup import NUM_CLASSES, Pool, ServingSetup
 from fleet_env.types import BATCH_70B, FloatArray
@@ -30,6 +31,28 @@ class Part:
     counts: FloatArray
     ttft_sum_s: FloatArray  # (num_envs,)
     busy: FloatArray  # (R, 3, num_envs) share of the capacity by class; comes with batch work
+    place: Place  # of its slots in the table of waits, (R, num_sub, num_envs)
+
+
+@dataclass(frozen=True)
+class Visit:
+    """A round in which people asked for room in a pool."""
+
+    part: int  # number of the pool
+    leg: Leg | None  # None: they asked next door
+    offered: FloatArray  # (R, num_sub, K, num_envs) requests, by where people are
+    room: FloatArray  # (R, num_sub, num_envs) reference cars that chat could still have, by car
+
+
+@dataclass
+class Tape:
+    """What serving takes down of a step, so that the worth of capacity can be worked out."""
+
+    visits: list[Visit] = field(default_factory=list)  # in their order
+    parts: list[Part] = field(default_factory=list)
+    # (num_sub, num_envs) batch work that had come by the end of each sub-step, less the room there
+    # had been for it (`y` of docs/model.md 2.4); None: no pool takes batch work
+    backlog: FloatArray | None = None
 
 
 def by_region(values: FloatArray) -> FloatArray:
@@ -46,7 +69,11 @@ def total(parts: Sequence[FloatArray] | FloatArray) -> FloatArray:
 
 
 def admit_chat(
-    setup: ServingSetup, cars: FloatArray, arriving: FloatArray, dt_min: float
+    setup: ServingSetup,
+    cars: FloatArray,
+    arriving: FloatArray,
+    dt_min: float,
+    tape: Tape | None = None,
 ) -> list[Part]:
     """Offer the chat requests to the pools in turn, round by round.
 
@@ -57,6 +84,8 @@ def admit_chat(
     arriving : FloatArray, shape (R, num_sub, 2, num_envs)
         By where people are.
     dt_min : float
+    tape : Tape, optional
+        Takes down who asked where.
 
     Returns
     -------
@@ -65,19 +94,32 @@ def admit_chat(
     """
     desks = [_Desk(setup, pool, cars, dt_min) for pool in setup.pools]
     rest = arriving
-    for desk in desks:
-        served = desk.admit(rest[:, :, desk.pool.classes])
+    for i, desk in enumerate(desks):
+        own = rest[:, :, desk.pool.classes]
+        _note(tape, i, desk, None, own)
+        served = desk.admit(own)
         if setup.num_regions > 1 or desk is not desks[-1]:
             rest = rest.copy() if rest is arriving else rest
             rest[:, :, desk.pool.classes] -= served
     for number in range(setup.num_regions - 1):
         if not rest.any():
             break  # nobody is left to ask
-        for desk in desks:
+        for i, desk in enumerate(desks):
             if number < len(desk.pool.legs):
-                own = rest[:, :, desk.pool.classes]
-                own -= desk.admit_guests(desk.pool.legs[number], own)
-    return [desk.close() for desk in desks]
+                own, leg = rest[:, :, desk.pool.classes], desk.pool.legs[number]
+                _note(tape, i, desk, leg, own)
+                own -= desk.admit_guests(leg, own)
+    parts = [desk.close() for desk in desks]
+    if tape is not None:
+        tape.parts = parts
+    return parts
+
+
+def _note(
+    tape: Tape | None, number: int, desk: _Desk, leg: Leg | None, offered: FloatArray
+) -> None:
+    if tape is not None:
+        tape.visits.append(Visit(number, leg, offered.copy(), desk.room()))
 
 
 class _Desk:
@@ -108,23 +150,27 @@ class _Desk:
     def admit(self, offered: FloatArray) -> FloatArray:
         """Take from next door what comes in time of `offered`, (R, num_sub, K, num_envs)."""
         self._load = self._work(offered)
-        share = _share(self._load, self._limit)
+        share = share_that_fits(self._load, self._limit)
         self._load *= share
         return np.multiply(offered, share[:, :, None], out=self._served)
+
+    def room(self) -> FloatArray:
+        """Say how many reference cars chat may still load, shape (R, num_sub, num_envs)."""
+        room: FloatArray = self._limit - self._load
+        return np.maximum(room, 0.0, out=room)
 
     def admit_guests(self, leg: Leg, offered: FloatArray) -> FloatArray:
         """Take what still fits of the requests from further away; return that, too."""
         if leg.open is not None:
             offered = offered * leg.open
-        room = self._limit - self._load
-        np.maximum(room, 0.0, out=room)
+        room = self.room()
         work: FloatArray = np.zeros(room.shape)
-        _add_at_cars(leg, self._work(offered), work)
-        share = _share(work, room)
+        add_at_cars(leg, self._work(offered), work)
+        share = share_that_fits(work, room)
         work *= share
         self._load += work
         served = offered * share.take(leg.target, axis=0)[:, :, None]
-        _add_at_cars(leg, served, self._served)
+        add_at_cars(leg, served, self._served)
         away = self._all_classes(served) * leg.away
         self._away = away if self._away is None else self._away + away
         return served
@@ -146,7 +192,9 @@ class _Desk:
         for k, first_token_s in enumerate(pool.first_token_s):
             ttft_s += sums[:, k] * first_token_s
         spare = np.subtract(self._capacity, self._load, out=self._load)
-        return Part(pool, self._need, sums[:, -1:], spare, counts, total(ttft_s), counts[:, 0])
+        capacity, busy = sums[:, -1:], counts[:, 0]
+        ttft_sum_s = total(ttft_s)
+        return Part(pool, self._need, capacity, spare, counts, ttft_sum_s, busy, self._place)
 
     def _work(self, requests: FloatArray) -> FloatArray:
         return total([requests[:, :, k] * need for k, need in enumerate(self._chat_need)])
@@ -155,14 +203,14 @@ class _Desk:
         return total([requests[:, :, k] for k in range(self._num)])
 
 
-def _share(work: FloatArray, room: FloatArray) -> FloatArray:
+def share_that_fits(work: FloatArray, room: FloatArray) -> FloatArray:
     """Share of the work that fits: all of it, or what fills the room."""
     share = np.maximum(work, TINY)
     np.maximum(share, room, out=share)
     return np.divide(room, share, out=share)
 
 
-def _add_at_cars(leg: Leg, values: FloatArray, cars: FloatArray) -> None:
+def add_at_cars(leg: Leg, values: FloatArray, cars: FloatArray) -> None:
     """Add what people ask for, by their region, to the region they ask."""
     for people, region in enumerate(leg.target):
         here = cars[region]

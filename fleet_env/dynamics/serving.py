@@ -17,6 +17,7 @@ from fleet_env.dynamics.admission import (
     NUM_INTERACTIVE,
     TINY,
     Part,
+    Tape,
     admit_chat,
     by_region,
     total,
@@ -71,6 +72,7 @@ def serve(
     lost_cars: FloatArray,
     off_share: FloatArray,
     dt_min: float = 1.0,
+    tape: Tape | None = None,
 ) -> ServiceFlows:
     """Serve the requests of one decision step.
 
@@ -97,6 +99,8 @@ def serve(
         Share of the previous step's serving cars that were switched off on purpose.
     dt_min : float
         Length of a sub-step [min].
+    tape : Tape, optional
+        Takes down what `marginal.capacity_worth` asks for.
 
     Returns
     -------
@@ -106,19 +110,60 @@ def serve(
     -----
     All float64. A row's result does not depend on the other rows, bit for bit.
     """
-    stopped = _stop_on_purpose(setup, batch_due, running, off_share)
+    requeued = _stop_on_purpose(setup, batch_due, running, off_share)
     arriving = by_region(chat)
-    parts = admit_chat(setup, by_region(cars), arriving, dt_min)
-    arrived = np.empty((NUM_CLASSES, len(chat)))
-    arrived[:NUM_INTERACTIVE] = total(np.add.reduce(arriving, axis=1))
-    np.add.reduce(batch_new, axis=1, out=arrived[BATCH_70B])
-    for k, due in enumerate(setup.due_steps):
-        batch_due[:, due] += batch_new[:, k]
-    queued = np.add.accumulate(batch_due, axis=1)
-    _serve_batch(parts, queued[:, -1], arrived[BATCH_70B])
+    parts = admit_chat(setup, by_region(cars), arriving, dt_min, tape)
+    arrived = _count_arrived(arriving, batch_new)
+    queued = _take_in(setup, batch_due, batch_new)
+    _serve_batch(parts, queued[:, -1], arrived[BATCH_70B], tape)
     dispatched, late, in_flight = _tally(setup, parts)
     lost = _lost(setup, parts, lost_cars, cars)
-    left = running.T + dispatched
+    on_time = _complete(running, dispatched, in_flight, late, lost)
+    diverted = np.maximum(arrived - dispatched, 0.0)
+    diverted[BATCH_70B] = 0.0
+    expired = np.zeros(arrived.shape)
+    expired[BATCH_70B] = _move_queue(batch_due, queued, dispatched[BATCH_70B], lost[BATCH_70B])
+    requeued += lost[BATCH_70B]
+    lost[BATCH_70B] = 0.0
+    return ServiceFlows(
+        arrived=arrived.T,
+        dispatched=dispatched.T,
+        on_time=on_time.T,
+        late=late.T,
+        lost=lost.T,
+        diverted=diverted.T,
+        expired=expired.T,
+        requeued=requeued,
+        ttft_sum_s=total([part.ttft_sum_s for part in parts]),
+        util=_util(setup, parts, len(chat)),
+    )
+
+
+def _count_arrived(arriving: FloatArray, batch_new: FloatArray) -> FloatArray:
+    """Count the requests of the step by class, shape (3, num_envs)."""
+    arrived = np.empty((NUM_CLASSES, len(batch_new)))
+    arrived[:NUM_INTERACTIVE] = total(np.add.reduce(arriving, axis=1))
+    np.add.reduce(batch_new, axis=1, out=arrived[BATCH_70B])
+    return arrived
+
+
+def _take_in(setup: ServingSetup, batch_due: FloatArray, batch_new: FloatArray) -> FloatArray:
+    """Queue the batch work that arrives; return the running sums of the queue."""
+    for k, due in enumerate(setup.due_steps):
+        batch_due[:, due] += batch_new[:, k]
+    queued: FloatArray = np.add.accumulate(batch_due, axis=1)
+    return queued
+
+
+def _complete(
+    running: FloatArray,
+    dispatched: FloatArray,
+    in_flight: FloatArray,
+    late: FloatArray,
+    lost: FloatArray,
+) -> FloatArray:
+    """Work out what completes in time; cuts the others to what there is, and moves `running`."""
+    left: FloatArray = running.T + dispatched
     np.minimum(lost, left, out=lost)
     left -= lost
     np.minimum(in_flight, left, out=in_flight)
@@ -126,24 +171,7 @@ def serve(
     left -= in_flight  # has completed
     np.minimum(late, left, out=late)
     left -= late
-    diverted = np.maximum(arrived - dispatched, 0.0)
-    diverted[BATCH_70B] = 0.0
-    expired = np.zeros(arrived.shape)
-    expired[BATCH_70B] = _move_queue(batch_due, queued, dispatched[BATCH_70B], lost[BATCH_70B])
-    stopped += lost[BATCH_70B]
-    lost[BATCH_70B] = 0.0
-    return ServiceFlows(
-        arrived=arrived.T,
-        dispatched=dispatched.T,
-        on_time=left.T,
-        late=late.T,
-        lost=lost.T,
-        diverted=diverted.T,
-        expired=expired.T,
-        requeued=stopped,
-        ttft_sum_s=total([part.ttft_sum_s for part in parts]),
-        util=_util(setup, parts, len(chat)),
-    )
+    return left
 
 
 def _stop_on_purpose(
@@ -157,7 +185,7 @@ def _stop_on_purpose(
     return back
 
 
-def _serve_batch(parts: list[Part], queued: FloatArray, new: FloatArray) -> None:
+def _serve_batch(parts: list[Part], queued: FloatArray, new: FloatArray, tape: Tape | None) -> None:
     """Give the spare capacity to batch work and note in each part what it started.
 
     With ``y_j`` = backlog at the start + arrivals - room up to sub-step j, the room left unused
@@ -172,6 +200,8 @@ def _serve_batch(parts: list[Part], queued: FloatArray, new: FloatArray) -> None
         y = np.multiply(_ramp(len(room)), new)
         y += queued - new
         y -= sum_room
+        if tape is not None:
+            tape.backlog = y
         low = np.minimum.reduce(y[:-1], axis=0, initial=0.0)
         last = np.minimum(y[-2] - low + new / len(room), room[-1])
         started = sum_room[-1] + np.minimum(low, y[-1])

@@ -68,7 +68,7 @@ def _truth(env: FleetVectorEnv, obs: Any) -> dict[str, Any]:
     state = env.sim.world.state
     now = {name: getattr(state, name).copy().reshape(2, 30) for name in state.__slots__}
     params = env.sim.world.params
-    pack = params.pack_kwh.reshape(2, 30)
+    pack, closed = params.pack_kwh.reshape(2, 30), params.closed_garage.reshape(2, 30)
     soc = (env.sim.world.twin_soc(slice(None), env.sim.t_h) - state.gap).reshape(2, 30)
     exo, k = env.sim.exo, env.sim.step_index
     known = min(k, env.config.num_steps - 1)
@@ -77,6 +77,7 @@ def _truth(env: FleetVectorEnv, obs: Any) -> dict[str, Any]:
         "t_h": env.sim.t_h,
         "soc": soc,
         "pack": pack,
+        "closed": closed,
         **now,
         "price": exo.price_usd_per_kwh[:, k : k + 48].copy(),
         "hour": exo.local_hour[:, k].copy(),
@@ -120,6 +121,7 @@ def test_columns_are_the_truth(day: list[dict[str, Any]]) -> None:
             "report_min": 0.0,
             "feeder_kw": 100.0,
             "region": 0.0,
+            "garage": (now["place"] == HOME) & now["closed"],
         }
         for name, value in want.items():
             got, want_now = np.broadcast_arrays(cars[..., CAR[name]], value)
@@ -127,6 +129,28 @@ def test_columns_are_the_truth(day: list[dict[str, Any]]) -> None:
         np.testing.assert_array_equal(cars[..., CAR["cheap_h"]], now["cheap_h"])
         unplugged = cars[..., CAR["plugged"]] == 0
         assert (cars[..., CAR["evse_kw"]][unplugged] == 0).all()
+
+
+def test_some_cars_come_to_a_closed_garage_and_leave_it(day: list[dict[str, Any]]) -> None:
+    garage = np.array([now["obs"]["cars"][..., CAR["garage"]] for now in day])
+    assert set(np.unique(garage)) == {0.0, 1.0}
+    assert np.ptp(garage, axis=0).any()
+    assert not garage[:, ~day[0]["closed"]].any()
+
+
+def test_a_garage_is_where_a_car_is_said_to_be() -> None:
+    """Home with and without a garage, at work, and on the road for all that is known."""
+    sensors, world = CarSensors(TWO_REGIONS, num_envs=2), _world_of_two()
+    world.params.closed_garage[:] = 1
+    world.params.closed_garage[1] = 0
+    world.state.place[:4] = [HOME, HOME, WORK, DRIVING]
+    sensors.begin(world, _outside(96), np.zeros(1), np.zeros(1))
+    cars = sensors.read(0, np.zeros(10, np.float32), 0.0).reshape(10, -1)
+    assert cars[:4, CAR["garage"]].tolist() == [1, 0, 0, 0]
+    world.state.place[3] = HOME
+    sensors.moved(np.array([3]))
+    cars = sensors.read(1, np.zeros(10, np.float32), 0.0).reshape(10, -1)
+    assert cars[:4, CAR["garage"]].tolist() == [1, 0, 0, 1]
 
 
 def test_fleet_columns_are_the_truth(day: list[dict[str, Any]]) -> None:
