@@ -36,6 +36,7 @@ from agents.heuristics.windows import (
     LowestWindow,
     WaitAwhile,
 )
+from agents.index.policy import TunedIndex
 
 _BUILDERS: dict[str, Callable[..., Policy]] = {
     rule.name: rule
@@ -61,6 +62,7 @@ _BUILDERS: dict[str, Callable[..., Policy]] = {
         CarbonTime,
         MyopicLP,
         PeakShaver,
+        TunedIndex,
         DeliberatelyBad,
     )
 }
