@@ -12,23 +12,27 @@ import pandas as pd
 from matplotlib.figure import Figure
 from rich.table import Table
 
-from experiments import deck, report, schema
+from experiments import deck, headroom_report, report, schema, score
+from experiments.bounds import refuse
 from experiments.matrix import play_matrix
 from experiments.nearest import nearest
 from experiments.plots.cards import plot_cards
 from experiments.records import RunFolder, flat, write_atomic, write_csv, write_json
 from experiments.runner import policies_or_all
+from experiments.scale import Scale, measure_scale
 from experiments.stats import Interval, Reversal, pairs, reversals
 from fleet_env.config import EnvConfig
 from fleet_env.scenarios import CARDS
 
 Rows = dict[str, list[dict[str, Any]]]  # card -> figures of `report.summarise`, best first
+HEAD_WIDTH, CELL_WIDTH = 40, 8  # of the matrix, most [characters]: card, bound, headroom; a rule
 _ENDS = [f"{where}.{end}" for where in ("here", "there") for end in ("low", "point", "high")]
 REVERSAL_COLUMNS = ["card", "higher", "lower", *_ENDS]
 MATRIX_NOTE = (
     "USD per car-month, mean over days, against the data centre alone. [bold]Bold[/bold]: best "
-    "rule of the card; ~: not distinguishable from it (paired 95 % interval holds 0). In brackets: "
-    "cards of more than {max_cars:,} cars are played with so many."
+    "rule of the card; ~: not distinguishable from it (paired 95 % interval holds 0). Bound: what "
+    "perfect foresight could earn at most; headroom: share of it above the best plain rule, chosen "
+    "on other days. In brackets: cards of more than {max_cars:,} cars are played with so many."
 )
 ORDER_NOTE = (
     "Pairs of rules in the opposite order of {reference}, each with a paired 95 % interval that "
@@ -49,13 +53,18 @@ def compare_cards(
         Name -> card.
     out : Path
         Receives results.csv (records), money.csv (figures by card and policy), reversals.csv,
-        summary.json, cards.png and manifest.json; a rerun into the same folder plays only what
-        is missing.
+        summary.json, cards.png and manifest.json, and with `bound` also bounds.csv, choice.csv,
+        headroom.csv and headroom.png; a rerun into the same folder does only what is missing.
 
     Returns
     -------
     dict
         Content of summary.json.
+
+    Raises
+    ------
+    BoundViolationError
+        After all is written, if a policy earned more than its day's bound.
     """
     policies = policies_or_all(settings.policies)
     reference = _reference(settings, cards)
@@ -63,18 +72,33 @@ def compare_cards(
     folder = RunFolder.open(out, "compare", deck.plain_cards(settings, played))
     days = schema.days_of(settings)
     records = play_matrix("cards:", played, policies, days, settings.seed, folder)
+    scale, seed = None, settings.seed
+    if settings.bound.solve:
+        scale = measure_scale(played, policies, records, settings.bound, days, seed, folder)
+        records = scale.records
     write_csv(out / "results.csv", records)
     parts = {str(name): part for name, part in records.groupby("card", sort=False)}
     rows = {
         name: report.summarise(part, played[name], settings.seed) for name, part in parts.items()
     }
+    if scale is not None:
+        rows = {card: scale.scored(card, figures) for card, figures in rows.items()}
     turned = find_reversals(parts, reference, settings.seed)
     _write_tables(rows, turned, out)
     summary = _summary(rows, turned, reference, cards, played)
+    if scale is not None:
+        summary |= scale.of_all()
+        for name, card in summary["cards"].items():
+            card |= scale.of_card(name)
     write_json(out / "summary.json", summary)
     names = {name: _label(cards[name], played[name]) for name in cards}
-    draw(rows, names, reference, settings, out / "cards.png")
-    show(rows, turned, names, reference, settings, out)
+    draw(rows, names, reference, settings, out / "cards.png", scale)
+    if scale is not None and scale.headroom:
+        title = f"headroom, {settings.num_episodes} {settings.split} days per card"
+        headroom_report.draw(scale.headroom, title, out / "headroom.png")
+    show(rows, turned, names, reference, settings, out, scale)
+    if scale is not None:
+        refuse(scale.violations, out)
     return summary
 
 
@@ -158,15 +182,29 @@ def draw(
     reference: str,
     settings: schema.CompareSettings,
     file: Path,
+    scale: Scale | None = None,
 ) -> None:
     """Draw the money of every rule on every card into a PNG file."""
     policies = [row["policy"] for row in rows[reference]]
-    width, height = 4.0 + 0.85 * len(policies), 2.2 + 0.36 * len(rows)
+    beside = {} if scale is None else {card: _beside(scale, card) for card in rows}
+    width, height = 4.0 + 0.85 * len(policies) + 1.6 * bool(beside), 2.2 + 0.36 * len(rows)
     figure = Figure(figsize=(width, height), layout="constrained")
-    plot_cards(figure.add_subplot(), {names[card]: rows[card] for card in rows}, policies)
+    shown = {names[card]: rows[card] for card in rows}
+    labels = {names[card]: text for card, text in beside.items()}
+    plot_cards(figure.add_subplot(), shown, policies, labels)
     title = f"{settings.num_episodes} {settings.split} days per card and rule"
     figure.suptitle(title, x=0.01, ha="left")
     write_atomic(file, lambda path: figure.savefig(path, dpi=150, format="png"))
+
+
+def _beside(scale: Scale, card: str) -> str:
+    """Bound, headroom and verdict of a card in a few words."""
+    text = f"bound {scale.bound[card]['usd']:.2f}"
+    found = scale.headroom.get(card)
+    if found is None:
+        return text
+    share = "-" if found.share is None else f"{found.share.point:.0%}"
+    return f"{text}, headroom {share}: {found.verdict}"
 
 
 def show(
@@ -176,30 +214,49 @@ def show(
     reference: str,
     settings: schema.CompareSettings,
     out: Path,
+    scale: Scale | None = None,
 ) -> None:
     """Print the tables and where the files lie."""
     console = report.console()
     days = f"{settings.num_episodes} {settings.split} days"
     for card, figures in rows.items():
-        note = report.MONEY_NOTE.format(**figures[0]) if card == next(reversed(rows)) else ""
-        console.print(report.table(figures, report.MONEY, f"{names[card]}: {days}", note))
+        title, last = f"{names[card]}: {days}", card == next(reversed(rows))
+        note = report.MONEY_NOTE.format(**figures[0]) if last else ""
+        console.print(report.table(figures, report.MONEY, title, note))
+        if scale is not None:
+            console.print(score.table(figures, scale.bound[card], f"{title}, score"))
     policies = [row["policy"] for row in rows[reference]]
-    console.print(_matrix(rows, names, policies, settings.max_cars))
+    for block in report.blocks(policies, width=CELL_WIDTH, beside=HEAD_WIDTH):
+        note = MATRIX_NOTE.format(max_cars=settings.max_cars) if block[-1] == policies[-1] else ""
+        console.print(_matrix(rows, names, block, note, scale))
+    if scale is not None and scale.headroom:
+        found = {names[card]: row for card, row in scale.headroom.items()}
+        console.print(headroom_report.table(found, f"headroom, {days} per card", scale.choice))
     if turned:
         console.print(_orders(rows, turned, names, reference))
     console.print(f"results: {out}", soft_wrap=True, highlight=False)
 
 
-def _matrix(rows: Rows, names: Mapping[str, str], policies: Sequence[str], max_cars: int) -> Table:
-    out = report.new_table("all cards", MATRIX_NOTE.format(max_cars=max_cars))
+def _matrix(
+    rows: Rows, names: Mapping[str, str], policies: Sequence[str], note: str, scale: Scale | None
+) -> Table:
+    out = report.new_table("all cards", note)
     out.add_column("card", no_wrap=True)
-    for policy in policies:
-        out.add_column(policy.replace("_", "\n"), justify="right", no_wrap=True)
+    heads = () if scale is None else ("bound", "head-\nroom")
+    for name in (*heads, *(policy.replace("_", "\n") for policy in policies)):
+        out.add_column(name, justify="right", no_wrap=True)
     for card, figures in rows.items():
         found = {row["policy"]: row for row in figures}
         best = figures[0]["policy"]
-        out.add_row(names[card], *(_cell(found[policy], best) for policy in policies))
+        ends = () if scale is None else _ends(scale, card)
+        out.add_row(names[card], *ends, *(_cell(found[policy], best) for policy in policies))
     return out
+
+
+def _ends(scale: Scale, card: str) -> tuple[str, str]:
+    found = scale.headroom.get(card)
+    share = "-" if found is None or found.share is None else f"{found.share.point:.0%}"
+    return f"{scale.bound[card]['usd']:+.2f}", share
 
 
 def _cell(row: dict[str, Any], best: str) -> str:

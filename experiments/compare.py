@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import hydra
@@ -12,11 +13,16 @@ import pandas as pd
 from matplotlib.figure import Figure
 from omegaconf import DictConfig
 
-from experiments import deck, report, schema
+from experiments import deck, report, schema, score
 from experiments.across import compare_cards
+from experiments.bounds import refuse
+from experiments.headroom import NOTE, sentence
 from experiments.plots.compare import plot_money
 from experiments.records import RunFolder, write_atomic, write_csv, write_json
 from experiments.runner import play, policies_or_all, progress
+from experiments.scale import Scale, measure_scale
+
+WIDTH_OF_TITLE = 110  # of the figure [characters]
 
 schema.register()
 
@@ -41,23 +47,51 @@ def compare(settings: schema.CompareSettings, out: Path) -> list[dict[str, Any]]
     ----------
     settings : CompareSettings
     out : Path
-        Receives results.csv, summary.json, compare.png and manifest.json; a rerun into the same
-        folder plays only the policies that are missing.
+        Receives results.csv, summary.json, compare.png and manifest.json, and with `bound` also
+        bounds.csv and choice.csv (records of the days on which the best plain rule is chosen); a
+        rerun into the same folder plays and solves only what is missing.
 
     Returns
     -------
     list of dict
-        Figures of `experiments.report.summarise`, best policy first.
+        Figures of `experiments.report.summarise`, best policy first; with `bound` also those of
+        `experiments.score.scores`.
+
+    Raises
+    ------
+    BoundViolationError
+        After all is written, if a policy earned more than its day's bound.
     """
     names = policies_or_all(settings.policies)
     folder = RunFolder.open(out, "compare", schema.plain(settings))
     records = play_all(settings, names, folder)
-    write_csv(out / "results.csv", records)
+    scale = measure(settings, names, records, folder) if settings.bound.solve else None
     rows = report.summarise(records, settings.env, settings.seed)
-    write_json(out / "summary.json", {"env": settings.env.name, "policies": rows})
-    draw(rows, settings.env.name, out / "compare.png")
+    summary: dict[str, Any] = {"env": settings.env.name}
+    if scale is not None:
+        records = scale.records.drop(columns="card")
+        rows = scale.scored(settings.env.name, rows)
+        summary |= scale.of_all() | scale.of_card(settings.env.name)
+    write_csv(out / "results.csv", records)
+    write_json(out / "summary.json", summary | {"policies": rows})
+    draw(rows, settings.env.name, out / "compare.png", scale)
+    if scale is not None:
+        show_scale(rows, settings, scale)
     show(rows, settings, out)
+    if scale is not None:
+        refuse(scale.violations, out)
     return rows
+
+
+def measure(
+    settings: schema.CompareSettings, names: Sequence[str], records: pd.DataFrame, folder: RunFolder
+) -> Scale:
+    """Measure the scale of the one card."""
+    card, days = settings.env, schema.days_of(settings)
+    records = records.assign(card=card.name)
+    return measure_scale(
+        {card.name: card}, names, records, settings.bound, days, settings.seed, folder
+    )
 
 
 def play_all(
@@ -74,13 +108,27 @@ def play_all(
     return pd.concat(frames, ignore_index=True)
 
 
-def draw(rows: Sequence[dict[str, Any]], env: str, file: Path) -> None:
+def draw(rows: Sequence[dict[str, Any]], env: str, file: Path, scale: Scale | None = None) -> None:
     """Draw the comparison into a PNG file."""
-    figure = Figure(figsize=(9, 1.6 + 0.45 * len(rows)), layout="constrained")
-    plot_money(figure.add_subplot(), rows)
+    figure = Figure(figsize=(9, 1.9 + 0.45 * len(rows)), layout="constrained")
+    plot_money(figure.add_subplot(), rows, None if scale is None else scale.bound[env])
     title = "{episodes} days per policy ({demand_days} distinct demand days)".format(**rows[0])
-    figure.suptitle(f"{env}: {title}", x=0.01, ha="left")
+    title = f"{env}: {title}"
+    if scale is not None and scale.headroom:
+        title += "\n" + fill(sentence(scale.headroom[env]), WIDTH_OF_TITLE)
+    figure.suptitle(title, x=0.01, ha="left", fontsize=10)
     write_atomic(file, lambda path: figure.savefig(path, dpi=150, format="png"))
+
+
+def show_scale(rows: Sequence[dict[str, Any]], settings: schema.RunSettings, scale: Scale) -> None:
+    """Print the scores and the headroom of the card."""
+    console, env = report.console(), settings.env.name
+    title = f"{env}: {settings.num_episodes} {settings.split} days, score"
+    console.print(score.table(rows, scale.bound[env], title))
+    if scale.headroom:
+        console.print(sentence(scale.headroom[env]), highlight=False)
+        console.print(NOTE.format(choice=scale.choice), style="dim italic", highlight=False)
+    console.print()
 
 
 def show(rows: Sequence[dict[str, Any]], settings: schema.RunSettings, out: Path) -> None:

@@ -67,5 +67,5 @@ def small(card: EnvConfig, max_cars: int) -> EnvConfig:
 
 def plain_cards(settings: Any, cards: Mapping[str, EnvConfig]) -> dict[str, Any]:
     """Turn the settings of a run over cards into JSON data: the cards instead of `env`."""
-    rest = schema.plain(settings, without=("env", "cards", "out", "debug"))
+    rest = schema.plain(settings, without=("env", "cards", "out", "debug", "bound"))
     return {**rest, "cards": {name: dataclasses.asdict(card) for name, card in cards.items()}}

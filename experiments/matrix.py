@@ -20,6 +20,7 @@ def play_matrix(
     seed: int,
     folder: RunFolder,
     column: str = "card",
+    under: str = "",
 ) -> pd.DataFrame:
     """Play what the folder does not hold yet, behind a progress bar.
 
@@ -28,13 +29,15 @@ def play_matrix(
     title : str
         Of the bar.
     cards : mapping
-        Name -> card; a record is kept as `<name>/<policy>`.
+        Name -> card; a record is kept as `<name>/<under><policy>`.
     policies : sequence of str
     days : Days
     seed : int
     folder : RunFolder
     column : str
         Where the name of the card goes.
+    under : str
+        Folder of the records, with its slash, where they are not the main ones.
 
     Returns
     -------
@@ -46,7 +49,8 @@ def play_matrix(
         for name, card in cards.items():
             for policy in policies:
                 done = begin(f"{name} {policy}")
-                part = folder.get(f"{name}/{policy}", partial(play, card, policy, days, seed))
+                make = partial(play, card, policy, days, seed)
+                part = folder.get(f"{name}/{under}{policy}", make)
                 frames.append(part.assign(**{column: name}))
                 done()
     return pd.concat(frames, ignore_index=True)

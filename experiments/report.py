@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -60,7 +60,7 @@ def summarise(records: pd.DataFrame, config: EnvConfig, seed: int) -> list[dict[
     for name, part in parts.items():
         days = part["trace_day"].to_numpy()
         row = {"policy": name, "episodes": len(part), "demand_days": len(np.unique(days))}
-        row |= _interval("usd", bootstrap(money[name] - reference, _rng(seed), days))
+        row |= interval("usd", bootstrap(money[name] - reference, _rng(seed), days))
         row |= _minus_best(name, best, money, days, seed)
         row |= {"usd_iqm": float(iqm(money[name] - reference))}
         row |= {"usd_worst_decile": worst_decile(money[name] - reference)}
@@ -72,18 +72,20 @@ def _rng(seed: int) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
-def _interval(key: str, interval: Interval) -> dict[str, Any]:
-    return {key: interval.point, f"{key}_low": interval.low, f"{key}_high": interval.high}
+def interval(key: str, found: Interval | None) -> dict[str, Any]:
+    """Spread an interval over three figures of a row; all None where there is none."""
+    if found is None:
+        return dict.fromkeys((key, f"{key}_low", f"{key}_high"))
+    return {key: found.point, f"{key}_low": found.low, f"{key}_high": found.high}
 
 
 def _minus_best(
     name: str, best: str, money: dict[str, FloatArray], days: IntArray, seed: int
 ) -> dict[str, Any]:
     if name == best:
-        nothing = dict.fromkeys(("minus_best", "minus_best_low", "minus_best_high"))
-        return {**nothing, "ties_best": False}
+        return {**interval("minus_best", None), "ties_best": False}
     difference = paired(money[name], money[best], _rng(seed), days)
-    return {**_interval("minus_best", difference), "ties_best": not difference.excludes_zero}
+    return {**interval("minus_best", difference), "ties_best": not difference.excludes_zero}
 
 
 def _terms(part: pd.DataFrame) -> dict[str, float]:
@@ -247,6 +249,13 @@ def table(rows: Sequence[dict[str, Any]], columns: dict[str, Cell], title: str, 
     for row in rows:
         out.add_row(row["policy"], *(cell(row) for cell in columns.values()))
     return out
+
+
+def blocks(names: Sequence[str], width: int, beside: int) -> Iterator[Sequence[str]]:
+    """Cut columns into blocks that fit a terminal of `MIN_WIDTH`, `beside` taken by the first."""
+    size = max(1, (max(Console().width, MIN_WIDTH) - beside) // width)
+    for first in range(0, len(names), size):
+        yield names[first : first + size]
 
 
 def console() -> Console:

@@ -14,11 +14,13 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from agents import registry
+from experiments.bound_settings import BoundSettings
 from experiments.nearest import nearest
 from experiments.runner import Days
 from fleet_env.config import SPLITS, EnvConfig
 
 Settings = TypeVar("Settings")
+MEASURES = ("money", "headroom")  # of a study
 
 
 @dataclass
@@ -65,6 +67,12 @@ class CompareSettings(RunSettings):
     cards: Any = ""  # all or a list of cards, compared with each other; none named: `env` alone
     reference: str = "suburb"  # card whose ranking the others' are held against
     max_cars: int = 1000  # larger cards of `cards` are played with so many cars
+    bound: BoundSettings = field(default_factory=BoundSettings)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.bound.solve:
+            self.bound.other_days(days_of(self))
 
 
 @dataclass
@@ -100,6 +108,8 @@ class StudyTable:
     """One option of the group `study`."""
 
     name: str = MISSING
+    measure: str = "money"  # money of every rule, or headroom: what the best rule leaves
+    cards: Any = ""  # headroom of cards instead of variants: all or a list
     show_money: bool = False  # also print what every variant earns, not only what it changes
     variants: dict[str, VariantSettings] = field(default_factory=dict)
 
@@ -111,6 +121,17 @@ class StudySettings(RunSettings):
     study: StudyTable = MISSING
     policies: list[str] = field(default_factory=list)  # none named: all registered
     only: list[str] = field(default_factory=list)  # variants to run; none named: all
+    measure: str = "money"  # money | headroom; the study has its own default
+    cards: Any = ""  # cards whose headroom is measured; the study has its own default
+    max_cars: int = 100  # larger cards of `cards` are played with so many cars
+    bound: BoundSettings = field(default_factory=BoundSettings)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.measure not in MEASURES:
+            raise ValueError(f"measure={self.measure}: expected one of {', '.join(MEASURES)}")
+        if self.measure == "headroom":
+            self.bound.other_days(days_of(self))
 
 
 @dataclass
@@ -134,12 +155,39 @@ class BenchSettings:
                 raise ValueError(f"{name}={getattr(self, name)}: expected 1 or more")
 
 
+@dataclass
+class TuneSettings:
+    """Root of `conf/tune.yaml`."""
+
+    env: EnvConfig = MISSING
+    agent: str = "index"  # what is tuned; index is the only one so far
+    generations: int = 150
+    popsize: int = 20  # candidates of a generation
+    sigma: float = 0.5  # of the first candidates, in steps of each parameter
+    num_days: int = 32  # train days of a generation, new ones each time
+    num_cars: int = 250  # of each fleet, in place of the card's
+    validation_days: int = 40
+    # held against the result on the validation days; none named: all registered
+    rivals: list[str] = field(
+        default_factory=lambda: ["cheapest_first", "warm_first", "consolidate"]
+    )
+    seed: int = 0
+    out: str = MISSING
+    debug: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("num_days", "num_cars", "validation_days"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)}: expected 1 or more")
+
+
 ROOTS: dict[str, type] = {
     "cards": CardsSettings,
     "compare": CompareSettings,
     "evaluate": EvaluateSettings,
     "study": StudySettings,
     "bench": BenchSettings,
+    "tune": TuneSettings,
 }
 
 
@@ -153,6 +201,8 @@ def register() -> None:
         store.store(name=f"{verb}_schema", node=node)
     store.store(group="env", name="env_schema", node=card)
     store.store(group="study", name="study_schema", node=StudyTable)
+    for option, bound in (("foresight", BoundSettings()), ("none", BoundSettings(solve=False))):
+        store.store(group="bound", name=option, node=bound)
     for name in registry.names():
         store.store(group="policy", name=name, node=_policy_option(name))
     OmegaConf.register_new_resolver("played", _played, replace=True)
@@ -237,8 +287,8 @@ def days_of(settings: RunSettings) -> Days:
     return Days(settings.split, settings.first_episode, settings.num_episodes, settings.num_envs)
 
 
-def plain(settings: Any, *, without: tuple[str, ...] = ("out", "debug")) -> dict[str, Any]:
-    """Turn typed settings into JSON data, without what does not touch results."""
+def plain(settings: Any, *, without: tuple[str, ...] = ("out", "debug", "bound")) -> dict[str, Any]:
+    """Turn typed settings into JSON data, without what does not touch the records of policies."""
     content = dataclasses.asdict(settings)
     return {key: value for key, value in content.items() if key not in without}
 

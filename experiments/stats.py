@@ -73,20 +73,124 @@ def bootstrap(
     Interval
         95 % interval from 10,000 resamples round the mean of the values themselves.
     """
+    values = _finite(values)
+    point = float(values.mean())
+    draws = _Draws.of(len(values), rng, clusters)
+    # of the deviations, so that what all days share is not lost in rounding
+    deviations = draws.sums(values - point) / draws.sums(np.ones(len(values)))
+    return draws.interval(point, point + deviations)
+
+
+def ratio(
+    part: FloatArray,
+    whole: FloatArray,
+    rng: np.random.Generator,
+    clusters: IntArray | None = None,
+) -> Interval:
+    """Bootstrap of a ratio of means, `mean(part) / mean(whole)` over the same days.
+
+    Both are resampled together: a day that is good for all weighs on both ends of the scale.
+
+    Parameters
+    ----------
+    part, whole : FloatArray, shape (n,)
+        In the same order of days; `whole` is 0 or more, and not 0 on all days.
+    rng : numpy.random.Generator
+        Consumed.
+    clusters : IntArray, shape (n,), optional
+        As in `bootstrap`.
+
+    Returns
+    -------
+    Interval
+        Resamples without any `whole` have no ratio and are left out.
+    """
+    part, whole = _same_days(part, whole)
+    draws = _Draws.of(len(part), rng, clusters)
+    point, estimates = _ratio(part, whole, draws)
+    return draws.interval(point, estimates)
+
+
+def ratio_change(
+    now: tuple[FloatArray, FloatArray],
+    before: tuple[FloatArray, FloatArray],
+    rng: np.random.Generator,
+    clusters: IntArray | None = None,
+) -> Interval:
+    """Bootstrap of the difference of two ratios of means over the same days, drawn together.
+
+    Parameters
+    ----------
+    now, before : tuple of FloatArray, each of shape (n,)
+        Part and whole, as in `ratio`; all four in the same order of days.
+    rng : numpy.random.Generator
+        Consumed.
+    clusters : IntArray, shape (n,), optional
+        As in `bootstrap`.
+
+    Returns
+    -------
+    Interval
+        Of `ratio(*now) - ratio(*before)`.
+    """
+    now, before = _same_days(*now), _same_days(*before)
+    if now[0].shape != before[0].shape:
+        raise ValueError(f"shapes {now[0].shape} and {before[0].shape}: expected the same days")
+    draws = _Draws.of(len(now[0]), rng, clusters)
+    (a, of_a), (b, of_b) = _ratio(*now, draws), _ratio(*before, draws)
+    return draws.interval(a - b, of_a - of_b)
+
+
+def _ratio(part: FloatArray, whole: FloatArray, draws: _Draws) -> tuple[float, FloatArray]:
+    """Return the ratio, and that of each resample: NaN where it has no `whole`."""
+    total = float(whole.sum())
+    if total <= 0:
+        raise ValueError(f"whole={total}: expected a positive sum")
+    point = float(part.sum()) / total
+    sums = draws.sums(whole)
+    sums = np.where(sums > 0, sums, np.nan)
+    return point, point + draws.sums(part - point * whole) / sums
+
+
+def _same_days(a: FloatArray, b: FloatArray) -> tuple[FloatArray, FloatArray]:
+    if np.shape(a) != np.shape(b):
+        raise ValueError(f"shapes {np.shape(a)} and {np.shape(b)}: expected the same days")
+    return _finite(a), _finite(b)
+
+
+def _finite(values: FloatArray) -> FloatArray:
     values = np.asarray(values, dtype=np.float64)
     if values.ndim != 1 or not len(values) or not np.isfinite(values).all():
         raise ValueError(f"values of shape {values.shape}: expected a list of finite numbers")
-    point = float(values.mean())
-    member = np.arange(len(values))
-    if clusters is not None and np.ptp(clusters) > 0:
-        member = np.unique(clusters, return_inverse=True)[1]
-    # of the deviations, so that what all days share is not lost in rounding
-    total, size = np.bincount(member, values - point), np.bincount(member)
-    picks = rng.integers(len(size), size=(NUM_RESAMPLES, len(size)))
-    estimates = point + total[picks].sum(axis=1) / size[picks].sum(axis=1)
-    tail = _tail(len(size))
-    low, high = np.quantile(estimates, [tail, 1 - tail])
-    return Interval(float(low), point, float(high))
+    return values
+
+
+@dataclass(frozen=True, slots=True)
+class _Draws:
+    """Clusters of days drawn anew, with replacement."""
+
+    member: IntArray  # (n,) cluster of each day
+    picks: IntArray  # (NUM_RESAMPLES, number of clusters)
+
+    @classmethod
+    def of(cls, num_days: int, rng: np.random.Generator, clusters: IntArray | None) -> _Draws:
+        """Draw; every day stands alone without clusters, and where there is only one."""
+        member = np.arange(num_days)
+        if clusters is not None and np.ptp(clusters) > 0:
+            member = np.unique(clusters, return_inverse=True)[1]
+        size = int(member.max()) + 1
+        return cls(member, rng.integers(size, size=(NUM_RESAMPLES, size)))
+
+    def sums(self, values: FloatArray) -> FloatArray:
+        """Sum the values of the days of each resample, shape (NUM_RESAMPLES,)."""
+        total: FloatArray = np.bincount(self.member, values)[self.picks].sum(axis=1)
+        return total
+
+    def interval(self, point: float, estimates: FloatArray) -> Interval:
+        """Cut the tails off the estimates of all resamples."""
+        tail = _tail(self.picks.shape[1])
+        low, high = np.nanquantile(estimates, [tail, 1 - tail])
+        return Interval(float(low), point, float(high))
 
 
 def _tail(num_clusters: int) -> float:

@@ -1,8 +1,8 @@
-"""`fleet study NAME`: a table of changed settings, and what each does to every rule's money."""
+"""`fleet study NAME`: a table of changed settings, and what each does to money or headroom."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,9 @@ from matplotlib.figure import Figure
 from omegaconf import DictConfig
 from rich.table import Table
 
-from experiments import report, schema
+from experiments import deck, report, schema
+from experiments.headroom import Headroom
+from experiments.headroom_study import headroom_study
 from experiments.matrix import play_matrix
 from experiments.nearest import nearest
 from experiments.plots.study import plot_changes
@@ -23,6 +25,7 @@ from experiments.stats import Interval, paired
 from fleet_env.config import EnvConfig
 
 BASE = "base"
+HEAD_WIDTH, CELL_WIDTH = 22, 11  # of the table, most [characters]: a variant; a rule
 
 schema.register()
 
@@ -30,7 +33,36 @@ schema.register()
 @hydra.main(version_base="1.3", config_path=schema.config_dir(), config_name="study")
 def main(cfg: DictConfig) -> None:
     """Run the verb with the settings of the command line."""
-    schema.run(cfg, schema.StudySettings, study)
+    schema.run(cfg, schema.StudySettings, _study)
+
+
+def _study(settings: schema.StudySettings, out: Path) -> None:
+    if settings.measure == "money":
+        if settings.cards:
+            raise ValueError(f"cards={settings.cards}: only with measure=headroom")
+        study(settings, out)
+    elif settings.cards:
+        headroom_of_cards(settings, deck.compose_cards(settings.cards), out)
+    else:
+        headroom_of_variants(settings, out)
+
+
+def headroom_of_cards(
+    settings: schema.StudySettings, cards: Mapping[str, EnvConfig], out: Path
+) -> dict[str, Headroom]:
+    """Measure the headroom of every card; see `experiments.headroom_study`."""
+    played = {name: deck.small(card, settings.max_cars) for name, card in cards.items()}
+    folder = RunFolder.open(out, "study", deck.plain_cards(settings, played))
+    cut = [name for name in cards if played[name].num_cars < cards[name].num_cars]
+    note = f" Played with {settings.max_cars:,} cars: {', '.join(cut)}." if cut else ""
+    return headroom_study(settings, played, folder, absent=note)
+
+
+def headroom_of_variants(settings: schema.StudySettings, out: Path) -> dict[str, Headroom]:
+    """Measure what every variant does to the headroom; see `experiments.headroom_study`."""
+    cards = variants(settings)
+    folder = RunFolder.open(out, "study", schema.plain(settings))
+    return headroom_study(settings, cards, folder, BASE, _absent(settings, cards))
 
 
 def study(settings: schema.StudySettings, out: Path) -> pd.DataFrame:
@@ -125,29 +157,39 @@ def _show(changes: pd.DataFrame, settings: schema.StudySettings, out: Path) -> N
         "Variant minus base, mean over days; *: paired 95 % bootstrap interval (by demand day) "
         "excludes 0."
     )
-    absent = set(settings.only or settings.study.variants) - set(changes["variant"])
-    if absent:
-        note += f" Left out, as they change nothing here: {', '.join(sorted(absent))}."
+    note += _absent(settings, changes["variant"])
     head = f"{settings.study.name} of {settings.env.name}"
     console = report.console()
     if settings.study.show_money:
         title = f"{head}: USD per car-month (mean over days)"
-        console.print(_table(title, "", _with_base(changes), _money))
+        for table in _tables(title, "", _with_base(changes), _money):
+            console.print(table)
     title = f"{head}: change of USD per car-month (mean over days)"
-    console.print(_table(title, note, changes, _cell))
+    for table in _tables(title, note, changes, _cell):
+        console.print(table)
     console.print(f"results: {out}", soft_wrap=True, highlight=False)
 
 
-def _table(title: str, note: str, rows: pd.DataFrame, cell: Callable[[Any], str]) -> Table:
-    table = report.new_table(title, note)
-    table.add_column("variant", no_wrap=True)
+def _absent(settings: schema.StudySettings, played: Iterable[str]) -> str:
+    """Name the variants that are left out."""
+    absent = set(settings.only or settings.study.variants) - set(played)
+    return f" Left out, as they change nothing here: {', '.join(sorted(absent))}." if absent else ""
+
+
+def _tables(
+    title: str, note: str, rows: pd.DataFrame, cell: Callable[[Any], str]
+) -> Iterator[Table]:
+    """Lay out variants down and policies across, in blocks that fit, the note below the last."""
     policies = list(rows["policy"].unique())
-    for policy in policies:
-        table.add_column(policy.replace("_", " "), justify="right")
-    for variant, part in rows.groupby("variant", sort=False):
-        cells = part.set_index("policy").loc[policies]
-        table.add_row(str(variant), *(cell(row) for row in cells.itertuples()))
-    return table
+    for block in report.blocks(policies, width=CELL_WIDTH, beside=HEAD_WIDTH):
+        table = report.new_table(title, note if block[-1] == policies[-1] else "")
+        table.add_column("variant", no_wrap=True)
+        for policy in block:
+            table.add_column(policy.replace("_", "\n"), justify="right", no_wrap=True)
+        for variant, part in rows.groupby("variant", sort=False):
+            cells = part.set_index("policy").loc[block]
+            table.add_row(str(variant), *(cell(row) for row in cells.itertuples()))
+        yield table
 
 
 def _with_base(changes: pd.DataFrame) -> pd.DataFrame:

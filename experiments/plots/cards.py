@@ -13,7 +13,10 @@ LINEAR_USD = 0.5  # money up to this is coloured linearly, more by its logarithm
 
 
 def plot_cards(
-    ax: Axes, rows: Mapping[str, Sequence[dict[str, Any]]], policies: Sequence[str]
+    ax: Axes,
+    rows: Mapping[str, Sequence[dict[str, Any]]],
+    policies: Sequence[str],
+    beside: Mapping[str, str] | None = None,
 ) -> Axes:
     """Draw a heat map of money, cards down, policies across.
 
@@ -25,6 +28,8 @@ def plot_cards(
     policies : sequence of str
         Order of the columns. A frame marks the best policy of a card, `~` those that cannot be
         told from it.
+    beside : mapping, optional
+        Label of the card -> what stands right of its row.
 
     Returns
     -------
@@ -42,6 +47,9 @@ def plot_cards(
         ax.text(x, y, f"{money:+.2f}{mark}", ha="center", va="center", fontsize=8, color=colour)
     for y, figures in enumerate(rows.values()):
         _frame(ax, policies.index(figures[0]["policy"]), y)
+    for card, text in (beside or {}).items():
+        place = (1.0, list(rows).index(card))
+        ax.annotate(f" {text}", place, xycoords=ax.get_yaxis_transform(), va="center", fontsize=8)
     ax.set_xticks(range(len(policies)), labels=policies, rotation=35, ha="right")
     ax.set_yticks(range(len(rows)), labels=list(rows))
     ax.set_title(

@@ -32,16 +32,23 @@ LABELS = {
 
 XLABEL = "USD per car-month against the data centre alone (mean over days)"
 TIES = "\n~ not distinguishable from the best: paired 95 % interval holds 0"
+CUT = 1.5  # widths of the gains that losses may take up beside a bound
+SCORES = "\nin brackets: score, mean return / mean bound"
 
 
-def plot_money(ax: Axes, rows: Sequence[dict[str, Any]]) -> Axes:
+def plot_money(
+    ax: Axes, rows: Sequence[dict[str, Any]], bound: dict[str, Any] | None = None
+) -> Axes:
     """Draw the money of each policy, stacked by term, with net and interval; best on top.
 
     Parameters
     ----------
     ax : Axes
     rows : sequence of dict
-        Figures of `experiments.report.summarise`.
+        Figures of `experiments.report.summarise`, with `bound` also those of
+        `experiments.score.scores`.
+    bound : dict, optional
+        Figures of `experiments.score.bound_row`: drawn as a line across all policies.
 
     Returns
     -------
@@ -61,17 +68,38 @@ def plot_money(ax: Axes, rows: Sequence[dict[str, Any]]) -> Axes:
         mec="white",
         ms=7,
         capsize=3,
-        label="net, mean over days with 95 % interval",
+        label="net with 95 % interval",
     )
+    if bound is not None:
+        _line(ax, bound)
     for height, row in zip(y, order, strict=True):
         text = f" {row['usd']:+.2f}{' ~' if row['ties_best'] else ''}"
+        if row.get("score") is not None:
+            text += f"  ({row['score']:.2f})"
         ax.annotate(text, (1.0, height), xycoords=ax.get_yaxis_transform(), va="center")
     ax.axvline(0.0, color="black", lw=0.8)
     ax.set_yticks(y, labels=[row["policy"] for row in order])
-    ax.set_xlabel(XLABEL + (TIES if any(row["ties_best"] for row in order) else ""))
+    label = XLABEL + (TIES if any(row["ties_best"] for row in order) else "")
+    label += SCORES if bound is not None and bound["worth_it"] else ""
+    ax.set_xlabel(label + (_cut(ax) if bound is not None else ""))
     ax.spines[["top", "right"]].set_visible(False)
     ax.legend(frameon=False, ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1.0), fontsize=8)
     return ax
+
+
+def _line(ax: Axes, bound: dict[str, Any]) -> None:
+    text = f"bound {bound['usd']:+.2f} (no policy)"
+    ax.axvline(bound["usd"], color="black", lw=1.2, ls="--", label=text)
+    ax.axvspan(bound["usd_low"], bound["usd_high"], color="black", alpha=0.08, lw=0)
+
+
+def _cut(ax: Axes) -> str:
+    """Cut off large losses, so that what lies below the bound can be told apart; say so."""
+    left, right = ax.get_xlim()
+    if left >= -CUT * right:
+        return ""
+    ax.set_xlim(left=-CUT * right)
+    return "\nlosses beyond the left edge are cut off"
 
 
 def _stack(ax: Axes, y: np.ndarray[Any, Any], order: Sequence[dict[str, Any]]) -> None:

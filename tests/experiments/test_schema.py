@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 
 from agents import registry
 from experiments import cards, deck, schema
+from experiments.bound_settings import BoundSettings
 from experiments.nearest import nearest
 from fleet_env.config import EnvConfig
 from fleet_env.config_world import RegionConfig, ShocksConfig
@@ -18,7 +19,8 @@ from fleet_env.scenarios import CARDS, scenario
 
 CONF = Path(schema.config_dir())
 ENVS = sorted(file.stem for file in (CONF / "env").glob("*.yaml"))
-STUDIES = sorted(file.stem for file in (CONF / "study").glob("*.yaml"))
+CARDS_ALONE = "headroom"  # a study of cards, without variants
+STUDIES = sorted({file.stem for file in (CONF / "study").glob("*.yaml")} - {CARDS_ALONE})
 
 
 def composed(verb: str, *overrides: str) -> DictConfig:
@@ -87,6 +89,30 @@ def test_every_variant_of_every_study_changes_the_card(name):
     for variant in table.variants.values():
         assert variant.note
         assert schema.changed(card, variant.overrides) != card
+
+
+@pytest.mark.slow
+def test_headroom_is_studied_by_card_and_by_feature():
+    cards_alone = settings("study", f"study={CARDS_ALONE}")
+    assert (cards_alone.measure, cards_alone.cards) == ("headroom", "all")
+    assert not cards_alone.study.variants
+    assert settings("study", f"study={CARDS_ALONE}", "cards=[tiny]").cards == ["tiny"]
+    features = settings("study", "study=headroom_features")
+    parts = [settings("study", f"study={name}").study.variants for name in ("ablation", "world")]
+    assert features.study.variants == parts[0] | parts[1]
+    assert len(features.study.variants) == len(parts[0]) + len(parts[1])
+    assert (features.measure, features.cards) == ("headroom", "")
+    assert settings("study", "measure=headroom").measure == "headroom"
+    assert settings("study").measure == "money"
+
+
+@pytest.mark.parametrize("verb", ["compare", "study"])
+def test_the_bound_is_an_option_that_can_be_left_out(verb):
+    assert settings(verb).bound == BoundSettings()
+    assert settings(verb, "bound=none").bound == BoundSettings(solve=False)
+    assert settings(verb, "bound.sample_cars=1000").bound == BoundSettings(sample_cars=1000)
+    # it does not touch the records of policies, so the folder of a run takes another one
+    assert "bound" not in schema.plain(settings(verb))
 
 
 # settings that only shape a feature which another one switches on

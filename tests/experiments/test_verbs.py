@@ -26,7 +26,8 @@ from fleet_env.vector_env import FleetVectorEnv
 pytestmark = pytest.mark.slow  # every test starts the command line at least once
 
 TINY = ("env.num_cars=20", "num_episodes=2")
-OPTIONS = ("env.num_cars=3", "num_episodes=2", "policies=[dc_only,always_on]")
+NO_BOUND = "bound=none"  # test_bound_report.py has it
+OPTIONS = ("env.num_cars=3", "num_episodes=2", "policies=[dc_only,always_on]", NO_BOUND)
 
 
 @pytest.fixture
@@ -48,7 +49,7 @@ def fleet(tmp_path, monkeypatch, capsys):
 
 
 def test_compare_writes_prints_and_draws(fleet):
-    status, out, err = fleet("compare", "env=suburb", "out=run", *TINY)
+    status, out, err = fleet("compare", "env=suburb", "out=run", "bound.choose_episodes=2", *TINY)
     assert (status, err) == (0, "")
     assert "results: " in out
     assert all(name in out for name in registry.names())
@@ -172,7 +173,8 @@ def test_the_bench_has_the_gauntlet_run_beside_the_suburb(fleet):
     assert "- 64x256\n- 1x1000" in out.partition("card_sizes")[2]
 
 
-CARDS = ("num_episodes=2", "policies=[dc_only,always_on,consolidate]", "env.num_cars=20")
+RULES = "policies=[dc_only,always_on,consolidate]"
+CARDS = ("num_episodes=2", RULES, "env.num_cars=20", NO_BOUND)
 
 
 def test_compare_over_cards_ranks_each_and_names_what_differs(fleet):

@@ -1,0 +1,103 @@
+"""Bounds of the days that are played: solved once per scenario, kept, and held against records."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import pandas as pd
+
+from agents.oracle.bound import bounds_usd
+from experiments.records import digest, read_csv, write_csv
+from experiments.runner import Days, Tick
+from fleet_env.config import EnvConfig
+
+COLUMNS = ["key", "split", "scenario", "sample_cars", "bound_usd", "solve_s"]
+REL_TOLERANCE = 1e-6  # of a bound: what solvers leave open
+ABS_TOLERANCE_USD = 1e-9
+
+
+class BoundViolationError(ValueError):
+    """A policy earned more than is possible: the bound or the ledger is wrong."""
+
+
+def solve(
+    config: EnvConfig, days: Days, sample_cars: int, file: Path, begin: Callable[[], Tick]
+) -> pd.DataFrame:
+    """Bound the days of a card, those that no earlier run has solved.
+
+    Parameters
+    ----------
+    config : EnvConfig
+    days : Days
+    sample_cars : int
+        As in `agents.oracle.bound.bounds_usd`.
+    file : Path
+        Holds what is solved, written anew after each scenario; rows of another card, split or
+        sample stay in it and are not used.
+    begin : callable
+        Called at the start of every day, and what it returns at its end: the progress bar.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per day in the order of `days`: `key` (of card, split and sample), `split`,
+        `scenario`, `sample_cars`, `bound_usd` (of the episode and fleet), `solve_s`.
+    """
+    content = {"card": asdict(config), "split": days.split, "sample_cars": sample_cars}
+    head = {"key": digest(content), "split": days.split, "sample_cars": sample_cars}
+    kept = read_csv(file) if file.is_file() else pd.DataFrame(columns=COLUMNS)
+    known = set(kept.loc[kept["key"] == head["key"], "scenario"])
+    wanted = [scenario for batch in days.batches() for scenario in batch]
+    missing = [scenario for scenario in wanted if scenario not in known]
+    for _ in known.intersection(wanted):
+        begin()()
+    found = bounds_usd(config, days.split, missing, sample_cars)
+    for scenario in missing:
+        done, start = begin(), time.perf_counter()
+        row = head | {"scenario": scenario, "bound_usd": next(found)}
+        row["solve_s"] = time.perf_counter() - start
+        one = pd.DataFrame([row], columns=COLUMNS)
+        kept = one if kept.empty else pd.concat([kept, one], ignore_index=True)
+        write_csv(file, kept)
+        done()
+    mine = kept[kept["key"] == head["key"]].set_index("scenario").loc[wanted]
+    return mine.reset_index()[COLUMNS]
+
+
+def with_bounds(records: pd.DataFrame, bounds: pd.DataFrame) -> pd.DataFrame:
+    """Add the column `bound_usd` to records of the same scenarios (and cards or variants)."""
+    on = [name for name in ("card", "variant", "scenario") if name in bounds]
+    return records.merge(bounds[[*on, "bound_usd"]], on=on, how="left", validate="many_to_one")
+
+
+def violations(records: pd.DataFrame) -> pd.DataFrame:
+    """Rows of `with_bounds` that earn more than their day's bound, the worst first."""
+    over = records["return"] - records["bound_usd"]
+    allowed = REL_TOLERANCE * records["bound_usd"] + ABS_TOLERANCE_USD
+    columns = ["card", "variant", "policy", "split", "scenario", "return", "bound_usd"]
+    found = records.loc[over > allowed, [name for name in columns if name in records]]
+    return found.loc[over[found.index].sort_values(ascending=False).index]
+
+
+def refuse(found: pd.DataFrame, out: Path) -> None:
+    """Write what `violations` found into violations.csv, and raise it, once all else is written.
+
+    Raises
+    ------
+    BoundViolationError
+        With policy, scenario and both numbers of the worst one.
+    """
+    if found.empty:
+        return
+    write_csv(out / "violations.csv", found)
+    worst = found.iloc[0]
+    where = "".join(f"{worst[name]}, " for name in ("card", "variant") if name in found)
+    more = f" (and {len(found) - 1} more, violations.csv)" if len(found) > 1 else ""
+    raise BoundViolationError(
+        f"{worst['policy']} earns {worst['return']:.9g} USD in {where}{worst['split']} scenario "
+        f"{worst['scenario']}, above the bound of {worst['bound_usd']:.9g} USD{more}: a bug in the "
+        "bound or the ledger, please report"
+    )

@@ -1,0 +1,271 @@
+"""Headroom of a card: what is left above the best plain rule, and whether it is worth learning."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from agents import registry
+from experiments import bounds, report, score
+from experiments.bound_settings import BoundSettings
+from experiments.matrix import play_matrix
+from experiments.records import RunFolder
+from experiments.runner import Days, progress
+from experiments.stats import Interval, bootstrap, paired, ratio, ratio_change
+from fleet_env.config import EnvConfig
+from fleet_env.types import FloatArray
+from fleet_env.units import DAYS_PER_MONTH
+
+GATE_SHARE = 0.10  # of the bound that a plain rule leaves; design 5
+PLANNERS = "planners"  # family that plans on forecasts: the reachable line
+NOT_PLAIN = (PLANNERS, "tuned")  # families with a solver or a search behind them
+NOTE = (
+    "Headroom: (bound - best plain rule) / bound, with 95 % bootstrap interval by demand day; the "
+    "rule is chosen by its mean on {choice}, not on the days it is scored on, and may earn less "
+    "here than another. Gate: headroom of 10 % or more, and a planner (mpc, price_index: forecasts "
+    "alone) above that rule by more than its paired interval; else there is nothing to learn."
+)
+
+
+def is_plain(name: str) -> bool:
+    """Whether a policy is a plain rule: no planner, nothing tuned by search, nothing privileged."""
+    policy = registry.policy_class(name)
+    return not getattr(policy, "privileged", False) and policy.family not in NOT_PLAIN
+
+
+def is_planner(name: str) -> bool:
+    """Whether a policy plans on forecasts that all may see."""
+    policy = registry.policy_class(name)
+    return not getattr(policy, "privileged", False) and policy.family == PLANNERS
+
+
+@dataclass(frozen=True, slots=True)
+class Headroom:
+    """What a card leaves above its best plain rule; money in USD per car-month."""
+
+    rule: str  # the best plain one, chosen on other days
+    bound: Interval
+    rule_usd: Interval
+    usd: Interval  # bound - rule
+    share: Interval | None  # of the bound; None where the card is not worth it
+    planners: dict[str, Interval]  # what each earns above the rule, paired by day
+
+    @property
+    def planner(self) -> str | None:
+        """Planner that clears the rule best, or misses it least."""
+        return max(self.planners, key=lambda name: self.planners[name].low, default=None)
+
+    @property
+    def reached(self) -> bool:
+        """Whether a planner earns more than the rule by more than its interval."""
+        return any(gain.low > 0 for gain in self.planners.values())
+
+    @property
+    def verdict(self) -> str:
+        """One of: worth learning, not worth it, little headroom, no planner, out of reach."""
+        if self.share is None:
+            return "not worth it"
+        if self.share.point < GATE_SHARE:
+            return "little headroom"
+        if not self.planners:
+            return "no planner"
+        return "worth learning" if self.reached else "out of reach"
+
+    @property
+    def passes(self) -> bool:
+        """Whether the card passes the gate."""
+        return self.verdict == "worth learning"
+
+
+def choose_rule(choice: pd.DataFrame) -> str:
+    """Name the policy with the highest mean return, the first of equal ones."""
+    return str(choice.groupby("policy", sort=False)["return"].mean().idxmax())
+
+
+def measure(records: pd.DataFrame, rule: str, seed: int) -> Headroom:
+    """Measure the headroom of one card.
+
+    Parameters
+    ----------
+    records : pandas.DataFrame
+        Of all policies on the same scenarios, with `bound_usd`.
+    rule : str
+        The best plain one, chosen on other days.
+    seed : int
+        Of the bootstrap.
+    """
+    parts = {str(n): part.sort_values("scenario") for n, part in records.groupby("policy")}
+    money = {name: report.usd_per_car_month(part) for name, part in parts.items()}
+    bound = report.usd_per_car_month(parts[rule], "bound_usd")
+    days = parts[rule]["trace_day"].to_numpy()
+    worth = score.worth_it(parts[rule])
+    return Headroom(
+        rule=rule,
+        bound=bootstrap(bound, _rng(seed), days),
+        rule_usd=bootstrap(money[rule], _rng(seed), days),
+        usd=paired(bound, money[rule], _rng(seed), days),
+        share=ratio(bound - money[rule], bound, _rng(seed), days) if worth else None,
+        planners={
+            name: paired(money[name], money[rule], _rng(seed), days)
+            for name in money
+            if is_planner(name)
+        },
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Headroom of a variant minus that of the card itself, paired by day."""
+
+    bound: Interval  # USD per car-month
+    usd: Interval  # USD per car-month
+    share: Interval | None  # None where one of the two is not worth it
+
+
+def change(now: pd.DataFrame, base: pd.DataFrame, rules: tuple[str, str], seed: int) -> Change:
+    """Compare the headroom of a variant with that of the card itself.
+
+    Parameters
+    ----------
+    now, base : pandas.DataFrame
+        Records of both on the same scenarios, with `bound_usd`.
+    rules : tuple of str
+        The best plain rule of each, in this order.
+    seed : int
+        Of the bootstrap; days are resampled by the demand day that they replay on the card itself.
+    """
+    (bound, left), (bound_0, left_0) = (
+        _left(records, rule) for records, rule in zip((now, base), rules, strict=True)
+    )
+    days = _of(base, rules[1])["trace_day"].to_numpy()
+    worth = score.worth_it(_of(now, rules[0])) and score.worth_it(_of(base, rules[1]))
+    return Change(
+        bound=paired(bound, bound_0, _rng(seed), days),
+        usd=paired(left, left_0, _rng(seed), days),
+        share=ratio_change((left, bound), (left_0, bound_0), _rng(seed), days) if worth else None,
+    )
+
+
+def _left(records: pd.DataFrame, rule: str) -> tuple[FloatArray, FloatArray]:
+    part = _of(records, rule)
+    bound = report.usd_per_car_month(part, "bound_usd")
+    return bound, bound - report.usd_per_car_month(part)
+
+
+def _of(records: pd.DataFrame, policy: str) -> pd.DataFrame:
+    return records[records["policy"] == policy].sort_values("scenario")
+
+
+def _rng(seed: int) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+def play_choice(
+    cards: Mapping[str, EnvConfig],
+    policies: Sequence[str],
+    settings: BoundSettings,
+    days: Days,
+    seed: int,
+    folder: RunFolder,
+    column: str = "card",
+) -> pd.DataFrame | None:
+    """Play the plain rules among `policies` on the days of the choice; None if there are none."""
+    plain = [name for name in policies if is_plain(name)]
+    if not plain:
+        return None
+    other = settings.other_days(days)
+    under = f"choice/{other.split}_{other.first}_{other.count}/"
+    return play_matrix("choice of a rule:", cards, plain, other, seed, folder, column, under)
+
+
+def solve_bounds(
+    cards: Mapping[str, EnvConfig],
+    settings: BoundSettings,
+    days: Days,
+    folder: RunFolder,
+    column: str = "card",
+) -> pd.DataFrame:
+    """Bound the days of several cards; kept as `records/<name>/bounds.csv`."""
+    frames = []
+    with progress("bounds:", len(cards) * days.count) as begin:
+        for name, card in cards.items():
+            file = folder.part(f"{name}/bounds")
+            found = bounds.solve(card, days, settings.sample_cars, file, partial(begin, name))
+            frames.append(found.assign(**{column: name}))
+    return pd.concat(frames, ignore_index=True)
+
+
+def plain_row(found: Headroom) -> dict[str, Any]:
+    """Turn a headroom into JSON data, with its verdict in a word and in a sentence."""
+    summary = asdict(found) | {"planner": found.planner, "verdict": found.verdict}
+    return summary | {"passes_gate": found.passes, "sentence": sentence(found)}
+
+
+def sentence(found: Headroom) -> str:
+    """Say what a card leaves, and the verdict of the gate, in words."""
+    if found.share is None:
+        usd_per_car_day = found.bound.point / DAYS_PER_MONTH
+        return (
+            f"Not worth it: the mean bound is {usd_per_car_day:.4f} USD per car-day, below "
+            f"{score.MIN_USD_PER_CAR_DAY}. No score; {found.rule}, the best plain rule of other "
+            f"days, earns {usd_text(found.rule_usd)} USD per car-month."
+        )
+    head = (
+        f"Headroom {share_text(found.share)} of the bound, {usd_text(found.usd)} USD per car-month "
+        f"above {found.rule}, the best plain rule of other days"
+    )
+    return f"{head}. {_gate(found)}"
+
+
+def _gate(found: Headroom) -> str:
+    verdict = found.verdict
+    if verdict == "little headroom":
+        return f"Under the gate: less than {GATE_SHARE:.0%} is left, nothing to learn here."
+    if verdict == "no planner":
+        return "Gate open: no planner was played, so that nobody shows what is within reach."
+    gains = "; ".join(f"{name} {usd_text(gain)}" for name, gain in found.planners.items())
+    if verdict == "out of reach":
+        return (
+            "Under the gate: no planner earns more than that rule by more than its interval "
+            f"({gains} USD per car-month), so that the headroom may be out of reach."
+        )
+    return f"Passes the gate: planners above that rule by {gains} USD per car-month."
+
+
+def usd_text(found: Interval) -> str:
+    """Write money with its interval."""
+    return f"{found.point:+.2f} [{found.low:+.2f}, {found.high:+.2f}]"
+
+
+def share_text(found: Interval) -> str:
+    """Write a share with its interval."""
+    return f"{found.point:.1%} [{found.low:.0%}, {found.high:.0%}]"
+
+
+def measure_all(
+    records: pd.DataFrame, choice: pd.DataFrame | None, seed: int, column: str = "card"
+) -> dict[str, Headroom]:
+    """Measure every card (or variant), each with the rule that was best on its days of choice.
+
+    Parameters
+    ----------
+    records, choice : pandas.DataFrame
+        Of `measure` (with `bound_usd`) and of `play_choice`, both with the name of the card;
+        without a choice there is nothing to measure.
+    seed : int
+        Of the bootstrap.
+    column : str
+        Where the name of the card is.
+    """
+    if choice is None:
+        return {}
+    chosen = {str(name): choose_rule(part) for name, part in choice.groupby(column, sort=False)}
+    return {
+        str(name): measure(part, chosen[str(name)], seed)
+        for name, part in records.groupby(column, sort=False)
+    }
