@@ -6,6 +6,7 @@ from fleet_env.registration import register_envs
 from fleet_env.scenarios import scenario
 from fleet_env.vector_env import FleetVectorEnv
 from fleet_env.views import (
+    CarsAsRows,
     FleetCohortEnv,
     FleetCohortVectorEnv,
     FleetIndexEnv,
@@ -14,6 +15,7 @@ from fleet_env.views import (
 
 __version__ = "0.1.0"
 __all__ = [
+    "CarsAsRows",
     "EnvConfig",
     "FleetCohortEnv",
     "FleetCohortVectorEnv",

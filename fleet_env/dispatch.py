@@ -79,7 +79,7 @@ def dispatch(
         there = slice(block.row_lo, block.row_hi)
         short, idle = short[there] * share, idle[there] * share
         place_models(world, row, cars, on & was_on, on & ~was_on, short, idle)
-    delay_min = _delay_min(world, cars, on & ~was_on, step, row_keys)
+    delay_min = start_delay_min(world, cars, on & ~was_on, step, row_keys)
     flows, ready_min = _play_duty(world, cars, on, was_on, step, outages, delay_min)
     downloaded_gb = _download(world, cars, row, flows.on, ready_min, block.num_rows)
     stops = flows.stopped if restarted is None else flows.stopped | restarted.take(cars)
@@ -126,7 +126,7 @@ def _play_duty(
         tail,
         world.derived.cold_min.take(cars),
         _minutes_until(state.event_h.take(cars), t_h),
-        _minutes_until(_stop_h(world, cars, outages), t_h),
+        _minutes_until(stop_h(world, cars, outages), t_h),
         step_min=float(config.step_min),
         full_tail_min=config.serving.tail_min,
         delay_min=delay_min,
@@ -210,27 +210,47 @@ def place_models(
         world.load_models(cars[changed], fresh[changed])
 
 
-def _stop_h(world: World, cars: IntArray, outages: StepOutages | None) -> FloatArray:
-    """Time at which duty ends before the departure: call-back, or a link that fails [h]."""
-    stop_h = world.state.snooze_h.take(cars)
+def stop_h(world: World, cars: IntArray, outages: StepOutages | None) -> FloatArray:
+    """Time at which duty ends before the departure: call-back, or a link that fails [h].
+
+    Hours since the start of the episode, inf where neither is to come; shape (n,), the caller's.
+    """
+    end_h = world.state.snooze_h.take(cars)
     if outages is not None:
         near = world.derived.neighbourhood.take(cars)
         if outages.fails_h is not None:
-            np.minimum(stop_h, outages.fails_h.take(near), out=stop_h)
+            np.minimum(end_h, outages.fails_h.take(near), out=end_h)
         if outages.home_fails_h is not None:
             at_home = np.where(
                 world.derived.home_link.take(cars),
                 outages.home_fails_h.take(near),
                 np.float32(np.inf),
             )
-            np.minimum(stop_h, at_home, out=stop_h)
-    return stop_h
+            np.minimum(end_h, at_home, out=end_h)
+    return end_h
 
 
-def _delay_min(
+def start_delay_min(
     world: World, cars: IntArray, wakes: BoolArray, step: int, row_keys: KeyArray
 ) -> FloatArray | None:
-    """Minute of the step at which cars that wake begin, at random so that no peak forms."""
+    """Minute of the step at which cars that wake begin, at random so that no peak forms.
+
+    Parameters
+    ----------
+    cars : IntArray, shape (n,)
+        Flat car numbers.
+    wakes : BoolArray, shape (n,)
+        Whether the car starts in this step; the others get 0.
+    step : int
+        Number of the step.
+    row_keys : KeyArray, shape (num_envs,)
+        Scenario keys.
+
+    Returns
+    -------
+    FloatArray, shape (n,), or None
+        None where the card spreads no starts.
+    """
     spread_min = min(world.config.feeder.start_spread_min, world.config.step_min)
     if spread_min == 0.0:
         return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import gymnasium as gym
 import numpy as np
@@ -11,10 +11,40 @@ from numpy.typing import ArrayLike, NDArray
 from fleet_env.config import EnvConfig
 from fleet_env.metrics import COSTS, METRICS
 from fleet_env.observations import CAR_FIELDS, FLEET_FIELDS, field_docs
-from fleet_env.vector_env import FleetVectorEnv, Info, Obs
+from fleet_env.vector_env import FleetVectorEnv, Info, Obs, ObsT, SameStepVectorEnv
 
 
-class FleetEnv(gym.Env[Obs, NDArray[np.int8]]):
+class BatchOfOne(gym.Env[ObsT, Any]):
+    """One fleet: a batch with a single row, seen without the first axis."""
+
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 4}
+
+    def __init__(self, vector: SameStepVectorEnv[ObsT]) -> None:
+        self.vector = vector
+        self.config, self.render_mode = vector.config, vector.render_mode
+        self.action_space = vector.single_action_space
+        self.observation_space = vector.single_observation_space
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[ObsT, Info]:
+        """Start an episode; ``{"scenario_seeds": [s]}`` in `options` names it instead of `seed`."""
+        super().reset(seed=seed)
+        obs, info = self.vector.reset(seed=seed, options=options)
+        return _first(obs), _first(info)
+
+    def step(self, action: ArrayLike) -> tuple[ObsT, float, bool, bool, Info]:
+        """Play one step of the fleet."""
+        obs, reward, truncated, info = self.vector.play(np.asarray(action)[None])
+        return _first(obs), float(reward[0]), False, bool(truncated[0]), _first(info)
+
+    def render(self) -> NDArray[np.uint8]:
+        """Draw the fleet: see `FleetVectorEnv.render`."""
+        pictures: Any = self.vector.render()
+        return cast("NDArray[np.uint8]", pictures[0])
+
+
+class FleetEnv(BatchOfOne[Obs]):
     """A fleet of parked electric cars that can serve AI inference.
 
     ## Description
@@ -88,7 +118,7 @@ class FleetEnv(gym.Env[Obs, NDArray[np.int8]]):
     * v0: first version (0.1.0).
     """
 
-    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 4}
+    vector: FleetVectorEnv
 
     def __init__(
         self,
@@ -100,7 +130,7 @@ class FleetEnv(gym.Env[Obs, NDArray[np.int8]]):
         car_reward: bool = False,
         **overrides: Any,
     ) -> None:
-        self.vector = FleetVectorEnv(
+        vector = FleetVectorEnv(
             scenario,
             1,
             split=split,
@@ -109,27 +139,7 @@ class FleetEnv(gym.Env[Obs, NDArray[np.int8]]):
             car_reward=car_reward,
             **overrides,
         )
-        self.config = self.vector.config
-        self.render_mode = render_mode
-        self.action_space = self.vector.single_action_space
-        self.observation_space = self.vector.single_observation_space
-
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Obs, Info]:
-        """Start an episode; ``{"scenario_seeds": [s]}`` in `options` names it instead of `seed`."""
-        super().reset(seed=seed)
-        obs, info = self.vector.reset(seed=seed, options=options)
-        return _first(obs), _first(info)
-
-    def step(self, action: ArrayLike) -> tuple[Obs, float, bool, bool, Info]:
-        """Play one step of the fleet."""
-        obs, reward, truncated, info = self.vector.play(np.asarray(action)[None])
-        return _first(obs), float(reward[0]), False, bool(truncated[0]), _first(info)
-
-    def render(self) -> NDArray[np.uint8]:
-        """Draw the fleet: see `FleetVectorEnv.render`."""
-        return self.vector.render()[0]
+        super().__init__(vector)
 
 
 def _first(batched: Any) -> Any:

@@ -81,7 +81,7 @@ def _settle_active(
         energy.source,
         plug,
         _outlook(world, areas, cars, read, twin[0] - plug.gap),
-        margin_h=energy.margin_h,
+        margin_h=read(areas.margin_h),
         wear_usd_per_kwh=energy.pack_wear_usd_per_kwh,
     )
     flow = meter(plug, mode)

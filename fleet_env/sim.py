@@ -37,11 +37,11 @@ from fleet_env.rowsums import RowSums
 from fleet_env.sensors import FleetSensors
 from fleet_env.service import Service, per_row
 from fleet_env.settle import settle
-from fleet_env.step_inputs import area_inputs, power_table
+from fleet_env.step_inputs import AreaSettings, area_inputs, power_table
 from fleet_env.telemetry import Telemetry
 from fleet_env.timetable import Chips, Timetable, make_timetable
 from fleet_env.transformers import Transformers
-from fleet_env.types import BATCH_70B, BoolArray, FloatArray, IntArray
+from fleet_env.types import BATCH_70B, BoolArray, FloatArray, IntArray, KeyArray
 from fleet_env.uncertain import cards_of_rows, check_randomise, draw_uncertain
 from fleet_env.world import Gates, World, build_world
 
@@ -67,7 +67,10 @@ class FleetSim:
     history: History
     mask: BoolArray  # flat: cars that may be on duty now, as far as the dispatcher was told
     soc: FloatArray  # flat: state of charge now, as reports show it
-    _opening: Opening
+    opening: Opening  # what breaks or returns with the coming step
+    by_area: AreaSettings  # of the cards as drawn
+    margin_h: FloatArray  # (num_envs,) `energy.margin_h` of each row; may be changed between steps
+    pack_c: FloatArray  # (areas,) pack temperature of the twins now [degC]
     _told_gates: Gates  # as far as the dispatcher knows where its cars are
     drawn: dict[str, FloatArray]  # uncertain parameters of the rows
     transformers: Transformers | None
@@ -79,7 +82,7 @@ class FleetSim:
         self.config, self.num_envs, self.split = config, num_envs, split
         self._car_reward = car_reward
         names = list(config.fleet.accelerators)
-        check_memory(config, num_envs)
+        check_memory(config, num_envs, car_reward=car_reward)
         check_randomise(config)
         self.setup = serving_setup(config, names)
         self._accelerators = [accelerator(name) for name in names]
@@ -117,7 +120,12 @@ class FleetSim:
     @property
     def gates(self) -> Gates:
         """What keeps cars off duty now besides their stay."""
-        return self._opening.gates
+        return self.opening.gates
+
+    @property
+    def row_keys(self) -> KeyArray:
+        """Scenario keys of the rows, shape (num_envs,)."""
+        return self._keys.row
 
     @property
     def queue(self) -> QueueState:
@@ -142,9 +150,7 @@ class FleetSim:
         by_area = [card for card in cards for _ in range(num_regions(config))]
         self.chips = Chips.of(by_area, self._accelerators)
         self.table = make_timetable(config, self.exo, self.chips, setup.group_accelerator)
-        self._throughput = np.array([[[card.serving.throughput_factor]] for card in by_area])
-        self._wear_usd = np.array([rewards.wear_usd_per_fade_kwh(c.reward) for c in by_area])
-        self._shortfall_usd = np.array([card.reward.shortfall_usd for card in by_area])
+        self.by_area = AreaSettings.of(by_area)
         params = draw_params(config, key, list(setup.accelerators), self.drawn)
         state = start_state(config, key, params, self.exo.local, resident_gb=setup.flash_gb)
         self.world = build_world(
@@ -168,7 +174,8 @@ class FleetSim:
 
     def _begin_rows(self) -> None:
         self.history = History.zeros(self.num_envs, self.config.num_steps)
-        self._pack_c = self.exo.ambient_c[:, 0].copy()
+        self.pack_c = self.exo.ambient_c[:, 0].copy()
+        self.margin_h = np.full(self.num_envs, self.config.energy.margin_h, np.float32)
 
     def step(self, duty: BoolArray) -> None:
         """Play one decision step.
@@ -197,7 +204,8 @@ class FleetSim:
 
     def _dispatch(self, duty: BoolArray) -> list[Dispatch]:
         """First half of a step, block by block."""
-        speed = (self.table.speed[self.step_index] * self._throughput).ravel()
+        factor = self.by_area.throughput_factor[:, None, None]
+        speed = (self.table.speed[self.step_index] * factor).ravel()
         return for_each(
             self.blocks,
             lambda b: dispatch(
@@ -208,9 +216,9 @@ class FleetSim:
                 self.step_index,
                 short=self.service.short,
                 idle=self.service.idle,
-                outages=self._opening.outages,
-                restarted=self._opening.restarted,
-                row_keys=self._keys.row,
+                outages=self.opening.outages,
+                restarted=self.opening.restarted,
+                row_keys=self.row_keys,
             ),
         )
 
@@ -222,10 +230,10 @@ class FleetSim:
             table,
             self.exo,
             step,
-            pack_c=self._pack_c,
-            wear_usd=self._wear_usd,
-            shortfall_usd=self._shortfall_usd,
-            dark=self._opening.outages.dark,
+            pack_c=self.pack_c,
+            settings=self.by_area,
+            margin_h=self.margin_h,
+            dark=self.opening.outages.dark,
         )
         power = power_table(self.chips, table, step, self.flows.util, self.setup.group_accelerator)
         headroom_kwh = None
@@ -237,9 +245,7 @@ class FleetSim:
             list(zip(self.blocks, parts, strict=True)),
             lambda job: settle(world, *job, areas, power, keys, tables, headroom_kwh),
         )
-        self._pack_c = thermal.twin_pack_c(
-            self._pack_c, areas.ambient_c, config.dt_h, config.thermal
-        )
+        self.pack_c = thermal.twin_pack_c(self.pack_c, areas.ambient_c, config.dt_h, config.thermal)
         return settled
 
     def _book(self, refused: list[Refused], parts: list[Dispatch], sums: list[RowSums]) -> None:
@@ -301,11 +307,11 @@ class FleetSim:
         `moved` are the cars that departed or arrived in the step before, `interrupted` those that
         something stopped while on duty; None begins an episode.
         """
-        self._opening = open_step(self.world, self.table, self.outages, self.step_index)
+        self.opening = open_step(self.world, self.table, self.outages, self.step_index)
         if moved is None:
             self._begin_reports()
         else:
-            switched, outdated = self._opening.switched, self._opening.outdated
+            switched, outdated = self.opening.switched, self.opening.outdated
             changed = np.concatenate([moved, switched, outdated])
             told = self.telemetry.events(changed, self.t_h, self.gates.cut, interrupted)
             if self._cars is not None:
@@ -314,7 +320,7 @@ class FleetSim:
                 self._cars.worked(outdated)
         self._told_gates = self.gates
         if self.gates.cut is not None and not self.telemetry.perfect:
-            seen = cut_off(self.telemetry.told, self._opening.outages)
+            seen = cut_off(self.telemetry.told, self.opening.outages)
             self._told_gates = replace(self.gates, cut=seen)
         self.soc, self.mask = look(self.telemetry, self.blocks, self._told_gates, self.t_h)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import reprlib
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from gymnasium.error import ResetNeeded
@@ -20,9 +20,42 @@ from fleet_env.sim import FleetSim
 
 Obs = dict[str, NDArray[Any]] | NDArray[Any]
 Info = dict[str, Any]
+ObsT = TypeVar("ObsT")
 
 
-class FleetVectorEnv(VectorEnv[Obs, NDArray[np.int8], NDArray[Any]]):
+class SameStepVectorEnv(VectorEnv[ObsT, Any, NDArray[Any]]):
+    """A batch whose rows end together and begin again in the same step; a subclass plays it."""
+
+    metadata: dict[str, Any] = {
+        "render_modes": ["rgb_array"],
+        "render_fps": 4,
+        "autoreset_mode": AutoresetMode.SAME_STEP,
+    }
+    config: EnvConfig
+
+    def play(self, actions: ArrayLike) -> tuple[ObsT, NDArray[Any], NDArray[Any], Info]:
+        """Play one step without the reset at the horizon: obs, reward, truncated, info."""
+        raise NotImplementedError
+
+    def step(
+        self, actions: ArrayLike
+    ) -> tuple[ObsT, NDArray[Any], NDArray[Any], NDArray[Any], Info]:
+        """Play one step in every row, and at the horizon reset them all.
+
+        Then the observation and the scenarios are those of the next episode;
+        ``info["final_obs"]`` and ``info["final_info"]`` hold the end of the last one.
+        """
+        obs, reward, truncated, info = self.play(actions)
+        terminated = np.zeros(self.num_envs, np.bool_)
+        if truncated.any():
+            final: Info = {"final_obs": _as_objects(obs, self.num_envs), "final_info": info}
+            final |= {f"_{key}": truncated.copy() for key in final}
+            obs, begun = self.reset()
+            info = _begin_again(info, begun) | final
+        return obs, reward, terminated, truncated, info
+
+
+class FleetVectorEnv(SameStepVectorEnv[Obs]):
     """A batch of fleets of parked cars, each deciding which cars to put on duty; see `FleetEnv`.
 
     All rows share one card and play different scenarios of one split. They end together, at the
@@ -48,12 +81,6 @@ class FleetVectorEnv(VectorEnv[Obs, NDArray[np.int8], NDArray[Any]]):
     **overrides
         Fields of `EnvConfig`, for instance ``num_cars=256`` or ``demand={"load": 0.3}``.
     """
-
-    metadata: dict[str, Any] = {
-        "render_modes": ["rgb_array"],
-        "render_fps": 4,
-        "autoreset_mode": AutoresetMode.SAME_STEP,
-    }
 
     def __init__(
         self,
@@ -118,23 +145,6 @@ class FleetVectorEnv(VectorEnv[Obs, NDArray[np.int8], NDArray[Any]]):
         if self.sim.drawn:
             info["uncertain"] = {name: value.copy() for name, value in self.sim.drawn.items()}
         return self.sim.observe(), info
-
-    def step(
-        self, actions: ArrayLike
-    ) -> tuple[Obs, NDArray[Any], NDArray[Any], NDArray[Any], Info]:
-        """Play one step in every row; see the class for what happens at the horizon."""
-        obs, reward, truncated, info = self.play(actions)
-        terminated = np.zeros(self.num_envs, np.bool_)
-        if truncated.any():
-            final_info = info
-            info = {key: value for key, value in info.items() if key != "episode_sums"}
-            info["final_obs"] = _as_objects(obs, self.num_envs)
-            info["_final_obs"] = truncated.copy()
-            info["final_info"] = final_info
-            info["_final_info"] = truncated.copy()
-            obs, reset_info = self.reset()
-            info.update(reset_info)
-        return obs, reward, terminated, truncated, info
 
     def play(self, actions: ArrayLike) -> tuple[Obs, NDArray[Any], NDArray[Any], Info]:
         """Play one step without the reset at the horizon: obs, reward, truncated, info.
@@ -235,7 +245,16 @@ def _scenario_seeds(
     return seeds.astype(np.int64)
 
 
-def _as_objects(obs: Obs, num_envs: int) -> NDArray[Any]:
+def _begin_again(info: Info, begun: Info) -> Info:
+    """Join the info of a last step, without the sums of its episode, and that of the reset."""
+    joined = {key: value for key, value in info.items() if key != "episode_sums"}
+    for key, value in begun.items():
+        inner = joined.get(key)
+        joined[key] = _begin_again(inner, value) if isinstance(inner, dict) else value
+    return joined
+
+
+def _as_objects(obs: Any, num_envs: int) -> NDArray[Any]:
     """Split a batched observation into an object array with one observation per row."""
     rows = np.empty(num_envs, dtype=object)
     for row in range(num_envs):

@@ -91,6 +91,7 @@ class AreaInputs:
     mean_carbon_kg_per_kwh: FloatArray  # of the first day, at which owed charge is booked
     wear_usd: FloatArray  # per unit of fade and kWh of pack
     shortfall_usd: FloatArray  # per shortfall
+    margin_h: FloatArray  # cheap hours that the energy manager keeps to spare
     quiet: BoolArray | None  # quiet hours, where noise costs anything
     dark: BoolArray | None  # (neighbourhoods,) no power at home in this step; None: nowhere
 

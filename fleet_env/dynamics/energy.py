@@ -190,7 +190,12 @@ class Outlook:
 
 
 def choose_mode(
-    source: str, step: PlugStep, outlook: Outlook, *, margin_h: float, wear_usd_per_kwh: float
+    source: str,
+    step: PlugStep,
+    outlook: Outlook,
+    *,
+    margin_h: float | FloatArray,
+    wear_usd_per_kwh: float,
 ) -> IntArray:
     """How each car is fed: the rule of the energy manager.
 
@@ -204,7 +209,7 @@ def choose_mode(
         "grid" (all cars `GRID`), "pack" or "managed".
     step : PlugStep
     outlook : Outlook
-    margin_h : float
+    margin_h : float or FloatArray, shape (n,) or (1,)
         Cheap hours to spare beyond the refill before the pack may be drawn [h].
     wear_usd_per_kwh : float
         Pack wear that the comparison of prices counts.

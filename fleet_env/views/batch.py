@@ -5,23 +5,32 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, ClassVar, cast
 
-import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 from gymnasium.error import ResetNeeded
-from gymnasium.vector import VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import ArrayLike, NDArray
 
 from fleet_env.config import EnvConfig
-from fleet_env.env import FleetEnv
+from fleet_env.env import BatchOfOne
 from fleet_env.types import FloatArray
-from fleet_env.vector_env import FleetVectorEnv, Info
+from fleet_env.vector_env import FleetVectorEnv, Info, SameStepVectorEnv
 from fleet_env.views.index import Obs, check_numbers
 from fleet_env.views.summary import summary, summary_space
 
 
-class ViewVectorEnv(VectorEnv[FloatArray, FloatArray, NDArray[Any]]):
+def fleets_with_cars(
+    scenario: str, num_envs: int, *, config: EnvConfig | None, **settings: Any
+) -> FleetVectorEnv:
+    """Build the batch under a view, which reads the cars whatever its card shows."""
+    if config is None:
+        settings["observation"] = "cars"
+    else:
+        config = replace(config, observation="cars")
+    return FleetVectorEnv(scenario, num_envs, config=config, **settings)
+
+
+class ViewVectorEnv(SameStepVectorEnv[FloatArray]):
     """A batch of fleets behind a view; a subclass says what the numbers of an action mean.
 
     Rows end together at the horizon and are reset in the same step, as in `FleetVectorEnv`, which
@@ -34,8 +43,7 @@ class ViewVectorEnv(VectorEnv[FloatArray, FloatArray, NDArray[Any]]):
         the cars and always shows their summary.
     """
 
-    metadata: dict[str, Any] = FleetVectorEnv.metadata
-    num_actions: ClassVar[int]
+    num_actions: int
 
     def __init__(
         self,
@@ -48,11 +56,7 @@ class ViewVectorEnv(VectorEnv[FloatArray, FloatArray, NDArray[Any]]):
         car_reward: bool = False,
         **overrides: Any,
     ) -> None:
-        if config is None:
-            overrides["observation"] = "cars"
-        else:
-            config = replace(config, observation="cars")
-        self.fleet = FleetVectorEnv(
+        self.fleet = fleets_with_cars(
             scenario,
             num_envs,
             split=split,
@@ -80,6 +84,9 @@ class ViewVectorEnv(VectorEnv[FloatArray, FloatArray, NDArray[Any]]):
         """
         raise NotImplementedError
 
+    def manage(self, action: FloatArray) -> None:
+        """Set what an action says beyond duty, before the step is played: here, nothing."""
+
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[FloatArray, Info]:
@@ -87,19 +94,6 @@ class ViewVectorEnv(VectorEnv[FloatArray, FloatArray, NDArray[Any]]):
         super().reset(seed=seed)
         obs, info = self.fleet.reset(seed=seed, options=options)
         return self._look(obs), info
-
-    def step(
-        self, actions: ArrayLike
-    ) -> tuple[FloatArray, NDArray[Any], NDArray[Any], NDArray[Any], Info]:
-        """Play one step in every row; the reset at the horizon is that of `FleetVectorEnv`."""
-        obs, reward, truncated, info = self.play(actions)
-        terminated = np.zeros(self.num_envs, np.bool_)
-        if truncated.any():
-            final = {"final_obs": _as_objects(obs), "final_info": info}
-            obs, begun = self.reset()
-            info = {key: value for key, value in info.items() if key != "episode_sums"}
-            info.update(final, _final_obs=truncated.copy(), _final_info=truncated.copy(), **begun)
-        return obs, reward, terminated, truncated, info
 
     def play(self, actions: ArrayLike) -> tuple[FloatArray, NDArray[Any], NDArray[Any], Info]:
         """Play one step without the reset at the horizon: obs, reward, truncated, info.
@@ -114,6 +108,7 @@ class ViewVectorEnv(VectorEnv[FloatArray, FloatArray, NDArray[Any]]):
         if self._seen is None:
             raise ResetNeeded("call reset() before step()")
         action = read_action(actions, (self.num_envs, self.num_actions))
+        self.manage(action)
         obs, reward, truncated, info = self.fleet.play(self.duty(self._seen, action))
         return self._look(obs), reward / self.config.num_cars, truncated, info
 
@@ -126,37 +121,16 @@ class ViewVectorEnv(VectorEnv[FloatArray, FloatArray, NDArray[Any]]):
         return summary(self._seen)
 
 
-class ViewEnv(gym.Env[FloatArray, FloatArray]):
-    """One fleet behind a view: a batch of one."""
+class ViewEnv(BatchOfOne[FloatArray]):
+    """One fleet behind a view."""
 
-    metadata: dict[str, Any] = FleetEnv.metadata
     batch: ClassVar[type[ViewVectorEnv]]
+    vector: ViewVectorEnv
 
     def __init__(
         self, scenario: str = "suburb", *, render_mode: str | None = None, **settings: Any
     ) -> None:
-        self.vector = self.batch(scenario, 1, render_mode=render_mode, **settings)
-        self.config = self.vector.config
-        self.render_mode = render_mode
-        self.action_space = self.vector.single_action_space
-        self.observation_space = self.vector.single_observation_space
-
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[FloatArray, Info]:
-        """Start an episode; ``{"scenario_seeds": [s]}`` in `options` names it instead of `seed`."""
-        super().reset(seed=seed)
-        obs, info = self.vector.reset(seed=seed, options=options)
-        return obs[0], _first(info)
-
-    def step(self, action: ArrayLike) -> tuple[FloatArray, float, bool, bool, Info]:
-        """Play one step of the fleet."""
-        obs, reward, truncated, info = self.vector.play(np.asarray(action)[None])
-        return obs[0], float(reward[0]), False, bool(truncated[0]), _first(info)
-
-    def render(self) -> NDArray[np.uint8]:
-        """Draw the fleet: see `FleetVectorEnv.render`."""
-        return self.vector.render()[0]
+        super().__init__(self.batch(scenario, 1, render_mode=render_mode, **settings))
 
 
 def read_action(actions: ArrayLike, shape: tuple[int, ...]) -> FloatArray:
@@ -173,16 +147,3 @@ def read_action(actions: ArrayLike, shape: tuple[int, ...]) -> FloatArray:
         row, place = np.argwhere(outside)[0]
         raise ValueError(f"actions[{row}, {place}] = {numbers[row, place]}: expected -1 to 1")
     return numbers.astype(np.float32)
-
-
-def _as_objects(obs: FloatArray) -> NDArray[Any]:
-    """Put every row of an observation into an object array, as Gymnasium passes final ones."""
-    rows = np.empty(len(obs), dtype=object)
-    for row, seen in enumerate(obs):
-        rows[row] = seen
-    return rows
-
-
-def _first(info: Info) -> Info:
-    """Row 0 of a batched info."""
-    return {k: _first(v) if isinstance(v, dict) else v[0] for k, v in info.items()}

@@ -8,14 +8,15 @@ from typing import Any, cast
 
 import numpy as np
 from gymnasium import spaces
-from gymnasium.vector import VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import ArrayLike, NDArray
 
 from fleet_env.config import EnvConfig
+from fleet_env.memory import check_memory
 from fleet_env.observations import CAR_FIELDS, FLEET_FIELDS, Field
 from fleet_env.types import BoolArray, FloatArray
-from fleet_env.vector_env import FleetVectorEnv, Info, Obs
+from fleet_env.vector_env import Info, Obs, SameStepVectorEnv
+from fleet_env.views.batch import fleets_with_cars
 
 # What a field is divided by, so that a network sees numbers of order one: by unit, and by name
 # where a unit holds numbers of different size. Typical sizes on the suburb; design.
@@ -88,7 +89,7 @@ def car_rows(obs: Mapping[str, NDArray[Any]], *, scaled: bool = True) -> FloatAr
     return rows.reshape(-1, len(ROW_FIELDS))
 
 
-class CarsAsRows(VectorEnv[FloatArray, NDArray[np.int64], NDArray[Any]]):
+class CarsAsRows(SameStepVectorEnv[FloatArray]):
     """A batch of fleets in which every car is a row of its own, with a reward of its own.
 
     Row ``e * num_cars + i`` is car i of fleet e. It sees itself, its mask bit and its fleet
@@ -111,8 +112,6 @@ class CarsAsRows(VectorEnv[FloatArray, NDArray[np.int64], NDArray[Any]]):
         Show fields divided to order one (`SCALE_OF_UNIT`, `SCALE_OF_FIELD`), not clipped; else raw.
     """
 
-    metadata: dict[str, Any] = FleetVectorEnv.metadata
-
     def __init__(
         self,
         scenario: str = "suburb",
@@ -124,11 +123,7 @@ class CarsAsRows(VectorEnv[FloatArray, NDArray[np.int64], NDArray[Any]]):
         scaled: bool = True,
         **overrides: Any,
     ) -> None:
-        if config is None:
-            overrides["observation"] = "cars"
-        else:
-            config = replace(config, observation="cars")
-        self.fleet = FleetVectorEnv(
+        self.fleet = fleets_with_cars(
             scenario,
             num_fleets,
             split=split,
@@ -138,6 +133,7 @@ class CarsAsRows(VectorEnv[FloatArray, NDArray[np.int64], NDArray[Any]]):
             **overrides,
         )
         self.config, self.render_mode, self._scaled = self.fleet.config, render_mode, scaled
+        check_memory(self.config, num_fleets, car_reward=True, rows=True)
         self._shape = (num_fleets, self.config.num_cars)
         self.num_envs = num_fleets * self.config.num_cars
         self.single_action_space = spaces.Discrete(2)
@@ -154,15 +150,13 @@ class CarsAsRows(VectorEnv[FloatArray, NDArray[np.int64], NDArray[Any]]):
         obs, info = self.fleet.reset(seed=seed, options=options)
         return self._look(obs), {"fleet": info}
 
-    def step(
-        self, actions: ArrayLike
-    ) -> tuple[FloatArray, NDArray[Any], NDArray[Any], NDArray[Any], Info]:
-        """Play one step of every car.
+    def play(self, actions: ArrayLike) -> tuple[FloatArray, NDArray[Any], NDArray[Any], Info]:
+        """Play one step of every car without the reset at the horizon.
 
         Raises
         ------
         gymnasium.error.ResetNeeded
-            Before the first reset.
+            Before the first reset and after the horizon.
         ValueError
             If the action has another shape than (num_envs,) or other values than 0 and 1.
         """
@@ -171,18 +165,10 @@ class CarsAsRows(VectorEnv[FloatArray, NDArray[np.int64], NDArray[Any]]):
             raise ValueError(
                 f"actions: expected shape {(self.num_envs,)} (num_envs,), got {bits.shape}"
             )
-        seen, _, over, told = self.fleet.play(bits.reshape(self._shape))
-        obs, done = self._look(seen), bool(over.any())
+        obs, _, over, told = self.fleet.play(bits.reshape(self._shape))
         reward = told["car_marginal"].ravel()
         info: Info = {"car_marginal": reward.copy(), "fleet": told}
-        truncated = np.full(self.num_envs, done)
-        if done:
-            final = {"final_obs": _as_objects(obs), "final_info": info}
-            obs, begun = self.reset()
-            told = {key: value for key, value in told.items() if key != "episode_sums"}
-            info = {**info, **final, "fleet": {**told, **begun["fleet"]}}
-            info |= {"_final_obs": truncated.copy(), "_final_info": truncated.copy()}
-        return obs, reward, np.zeros(self.num_envs, np.bool_), truncated, info
+        return self._look(obs), reward, over.repeat(self._shape[1]), info
 
     def action_masks(self) -> BoolArray:
         """Say which actions the mask allows now, shape (num_envs, 2): as sb3-contrib stacks them.
@@ -199,11 +185,3 @@ class CarsAsRows(VectorEnv[FloatArray, NDArray[np.int64], NDArray[Any]]):
         seen = cast("dict[str, NDArray[Any]]", obs)
         self._mask = seen["mask"].ravel() != 0
         return car_rows(seen, scaled=self._scaled)
-
-
-def _as_objects(obs: FloatArray) -> NDArray[Any]:
-    """Put every row of an observation into an object array, as Gymnasium passes final ones."""
-    rows = np.empty(len(obs), dtype=object)
-    for row, seen in enumerate(obs):
-        rows[row] = seen
-    return rows

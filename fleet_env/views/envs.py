@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from fleet_env.types import FloatArray
 from fleet_env.views.batch import ViewEnv, ViewVectorEnv
 from fleet_env.views.cohort import COHORTS, cohort_duty
-from fleet_env.views.index import INDEX_FEATURES, Obs, index_duty
+from fleet_env.views.index import DEFER_MARGIN_H, INDEX_FEATURES, Obs, index_duty
 
 
 def as_share(action: FloatArray) -> FloatArray:
@@ -20,19 +20,43 @@ def as_share(action: FloatArray) -> FloatArray:
 
 
 class FleetIndexVectorEnv(ViewVectorEnv):
-    """A batch of fleets, each ranked by a linear index; see `FleetIndexEnv`."""
+    """A batch of fleets, each ranked by a linear index; see `FleetIndexEnv`.
 
-    num_actions: ClassVar[int] = len(INDEX_FEATURES) + 1
+    Parameters
+    ----------
+    scenario, num_envs, **settings
+        As for `FleetVectorEnv`.
+    margin_action : bool
+        Let a last number of the action set `energy.margin_h` of the coming step, 0 to 6 h.
+    """
+
+    def __init__(
+        self,
+        scenario: str = "suburb",
+        num_envs: int = 1,
+        *,
+        margin_action: bool = False,
+        **settings: Any,
+    ) -> None:
+        self.num_actions = len(INDEX_FEATURES) + 1 + margin_action
+        self._sets_margin = margin_action
+        super().__init__(scenario, num_envs, **settings)
 
     def duty(self, obs: Obs, action: FloatArray) -> NDArray[np.int8]:
         """Duty bits of the best cars: `index_duty`."""
-        return index_duty(obs, action[:, :-1], as_share(action[:, -1]))
+        num = len(INDEX_FEATURES)
+        return index_duty(obs, action[:, :num], as_share(action[:, num]))
+
+    def manage(self, action: FloatArray) -> None:
+        """Set the margin of the energy managers of each row, 0 to 6 h."""
+        if self._sets_margin:
+            self.fleet.sim.margin_h[:] = DEFER_MARGIN_H * (action[:, -1] + 1)
 
 
 class FleetCohortVectorEnv(ViewVectorEnv):
     """A batch of fleets with a quota for each cohort; see `FleetCohortEnv`."""
 
-    num_actions: ClassVar[int] = len(COHORTS)
+    num_actions = len(COHORTS)
 
     def duty(self, obs: Obs, action: FloatArray) -> NDArray[np.int8]:
         """Duty bits that fill the quotas: `cohort_duty`."""
@@ -77,6 +101,10 @@ class FleetIndexEnv(ViewEnv):
     brackets)::
 
         {features}
+
+    With the argument `margin_action` one more number ``a`` follows: `energy.margin_h` of the coming
+    step is ``3 (a + 1)`` hours, the default at 0. At dear hours the energy manager draws on the
+    packs of cars whose stated stay holds so many cheap hours beyond those that refilling takes.
 
     {common}
     """

@@ -22,7 +22,7 @@ _FULL_ETA = 0.92  # on-board charger at Level 2 power; domain 2a curve
 _NO_CHARGER_KW = 1e-3  # avoids 0 / 0; such a car never finishes charging
 LEVEL1_MAX_KW = 2.0  # between Level 1 (1.44 kW) and Level 2 (7.7 kW); domain 2a
 _SLACK_WANTED_H = 8.0  # beyond charging, 2 sd of stated departures; domain 3
-_DEFER_MARGIN_H = 3.0  # cheap hours spare before the manager draws the pack; EnergyConfig
+DEFER_MARGIN_H = 3.0  # cheap hours spare before the manager draws the pack; EnergyConfig
 _START_OVER_H = (0.25, 4.0)  # a start is paid off over the stay, within these; est
 _ENERGY_USD_PER_H = 0.10  # 0.5 kW (an AI5 at work, domain 1b) at 0.20 USD/kWh (domain 6)
 _FEEDER_KW = 10.0  # about 20 cars at work: more room than that makes no difference
@@ -55,7 +55,7 @@ class _Cars:
 
     def defers(self) -> BoolArray:
         """Cars whose stated stay holds enough cheap hours to refill what compute draws."""
-        enough: BoolArray = self["cheap_h"] - self.charge_h >= np.float32(_DEFER_MARGIN_H)
+        enough: BoolArray = self["cheap_h"] - self.charge_h >= np.float32(DEFER_MARGIN_H)
         return enough & (self["plugged"] > 0)
 
 

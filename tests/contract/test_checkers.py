@@ -55,9 +55,15 @@ def test_checkers_pass_with_no_unlisted_warning(checker: str, observation: str) 
 
 
 @pytest.mark.parametrize("checker", ["gymnasium", "sb3"])
-@pytest.mark.parametrize("name", [INDEX_ID, COHORT_ID])
-def test_checkers_pass_views_with_no_warning(checker: str, name: str) -> None:
-    env = gym.make(name, num_cars=6, render_mode="rgb_array").unwrapped
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [(INDEX_ID, {}), (INDEX_ID, {"margin_action": True}), (COHORT_ID, {})],
+    ids=["index", "index_with_margin", "cohort"],
+)
+def test_checkers_pass_views_with_no_warning(
+    checker: str, name: str, settings: dict[str, Any]
+) -> None:
+    env = gym.make(name, num_cars=6, render_mode="rgb_array", **settings).unwrapped
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         _check(checker, env)

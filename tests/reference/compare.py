@@ -227,6 +227,6 @@ class Outside:
         gaps.look("ref_price", self.ref_price, exo.ref_price_usd_per_kwh[r, step], (0.0, 1e-6))
         ambient_c = float(exo.ambient_c[r, step])
         pack_c = ambient_c if self.pack_c is None else self.pack_c
-        gaps.look("pack_c", pack_c, env.sim._pack_c[r], (1e-4, 1e-5))
+        gaps.look("pack_c", pack_c, env.sim.pack_c[r], (1e-4, 1e-5))
         tau_h = env.config.thermal.pack_tau_h
         self.pack_c = physics.lag(pack_c, ambient_c, env.config.dt_h, tau_h)

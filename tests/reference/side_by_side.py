@@ -178,6 +178,6 @@ def _weather(env: FleetVectorEnv, region: int) -> Weather:
         carbon_kg_per_kwh=float(carbon[step]),
         ref_carbon_kg_per_kwh=float(carbon[: round(24 / env.config.dt_h)].mean()),
         ambient_c=float(exo.ambient_c[region, step]),
-        pack_c=float(env.sim._pack_c[region]),
+        pack_c=float(env.sim.pack_c[region]),
         local_h=clock.hour + clock.minute / 60.0,
     )

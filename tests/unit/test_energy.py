@@ -317,3 +317,20 @@ def test_manager_by_hand(case: str) -> None:
         for source in ("managed", "pack", "grid")
     ]
     assert chosen == [managed, always, GRID]
+
+
+def test_the_manager_keeps_a_margin_by_car() -> None:
+    step = _step(EVSE_L2_7, gap=0.0, compute_kwh=0.1, wall_kwh=0.131)
+    step = energy.PlugStep(*(getattr(step, n).repeat(3) for n in energy.PlugStep.__slots__))
+    outlook = energy.Outlook(
+        soc=np.full(3, 0.7),
+        charge_limit=np.full(3, 0.8),
+        reserve_soc=np.full(3, 0.3),
+        price_usd_per_kwh=np.full(3, 0.40),
+        cheap=np.zeros(3, np.bool_),
+        threshold_usd_per_kwh=np.full(3, 0.25),
+        cheap_left_h=np.full(3, 3.5),  # 2.674 h beyond the refill of 0.826 h
+    )
+    margin_h = np.array([0.0, 2.67, 2.68])
+    chosen = energy.choose_mode("managed", step, outlook, margin_h=margin_h, wear_usd_per_kwh=0.02)
+    assert chosen.tolist() == [PACK, PACK, FILL]

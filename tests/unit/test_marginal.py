@@ -29,8 +29,7 @@ from fleet_env.dynamics.serving_setup import ServingSetup, serving_setup
 from fleet_env.types import BATCH_70B, CHAT_8B, CHAT_70B, FloatArray
 from fleet_env.vector_env import FleetVectorEnv
 from tests.contract.plays import play, random_bits
-from tests.property.test_serving import SPECS, Case, Spec
-from tests.property.test_serving import _case as random_case
+from tests.property.serving_cases import SPECS, Case, Spec, random_case
 
 J = 15
 PRICE = np.array([3e-6, 6e-5, 5e-5])  # USD per request

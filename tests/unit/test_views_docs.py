@@ -12,7 +12,7 @@ import pytest
 import fleet_env
 from fleet_env.observations import FLEET_FIELDS
 from fleet_env.registration import COHORT_ID, INDEX_ID
-from fleet_env.views import COHORTS, INDEX_FEATURES, SUMMARY_FIELDS
+from fleet_env.views import COHORTS, INDEX_FEATURES, ROW_FIELDS, SUMMARY_FIELDS
 
 PAGE = Path(__file__).parents[2] / "docs" / "views.md"
 TEXT = PAGE.read_text() if PAGE.exists() else ""
@@ -38,11 +38,17 @@ def test_sizes_of_the_page_are_those_of_the_spaces(name: str) -> None:
     assert f"{len(COHORTS)} in all" in TEXT
 
 
+def test_sizes_with_a_margin_and_of_rows_are_those_of_the_code() -> None:
+    managed: Any = gym.make(INDEX_ID, num_cars=5, margin_action=True)
+    assert f"the action is `Box(-1, 1, {managed.action_space.shape})`" in TEXT
+    assert f"its fleet ({len(ROW_FIELDS)} numbers" in TEXT
+
+
 def test_there_are_examples() -> None:
-    assert len(EXAMPLES) == 3
+    assert len(EXAMPLES) == 5
 
 
-@pytest.mark.parametrize("place", [0, 1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("place", [*range(4), pytest.param(4, marks=pytest.mark.slow)])
 def test_examples_run(place: int) -> None:
     if "stable_baselines3" in EXAMPLES[place]:
         pytest.importorskip("stable_baselines3", reason="stable-baselines3 absent: extra `rl`")
