@@ -20,6 +20,7 @@ from agents.heuristics.consolidate import Consolidate
 from agents.heuristics.dc_only import DcOnly
 from agents.heuristics.deadlines import LeastLaxity, SafetyNet, UniformProgress
 from agents.heuristics.deliberately_bad import DeliberatelyBad
+from agents.heuristics.full_cost import FullCostFirst
 from agents.heuristics.idle_gate import IdleGate
 from agents.heuristics.koopman import Koopman
 from agents.heuristics.longest_stay import LongestStay
@@ -37,6 +38,8 @@ from agents.heuristics.windows import (
     WaitAwhile,
 )
 from agents.index.policy import TunedIndex
+from agents.oracle.mpc import MPC
+from agents.oracle.price_index import PriceIndex
 
 _BUILDERS: dict[str, Callable[..., Policy]] = {
     rule.name: rule
@@ -51,6 +54,7 @@ _BUILDERS: dict[str, Callable[..., Policy]] = {
         CheapestFirst,
         WarmFirst,
         Consolidate,
+        FullCostFirst,
         UniformProgress,
         SafetyNet,
         LeastLaxity,
@@ -63,6 +67,8 @@ _BUILDERS: dict[str, Callable[..., Policy]] = {
         MyopicLP,
         PeakShaver,
         TunedIndex,
+        PriceIndex,
+        MPC,
         DeliberatelyBad,
     )
 }

@@ -150,11 +150,20 @@ def _settings_of(rule: Any, policy: object) -> Iterator[Setting]:
 
 @cache
 def _comments(owner: type) -> Mapping[str, str]:
-    """Comment at the end of the line of each setting."""
-    found = re.findall(
-        r"^    (\w+): [^=\n]+ = .*?  # (.*)$", inspect.getsource(owner), re.MULTILINE
-    )
-    return dict(found)
+    """Comment of each setting: at the end of its line, or the lines above (also of several)."""
+    notes: dict[str, str] = {}
+    above: list[str] = []
+    begun = False  # a setting has been read since the last line of `above`
+    for line in inspect.getsource(owner).splitlines():
+        if comment := re.fullmatch(r"    # (.*)", line):
+            above, begun = [*([] if begun else above), comment[1]], False
+        elif setting := re.match(r"    (\w+): [^=]+ = ", line):
+            beside = re.search(r"  # (.*)$", line)
+            notes[setting[1]] = beside[1] if beside else " ".join(above)
+            begun = True
+        else:
+            above = []
+    return notes
 
 
 def table(listed: Iterable[Description]) -> Table:

@@ -21,7 +21,15 @@ RANKING = (
     "safety_net", "least_laxity", "lowest_price", "lowest_window", "wait_awhile",
     "lowest_carbon", "carbon_time", "peak_shaver",
 )  # fmt: skip
-WITH_MEMORY = ("plugged_full_first", "hedged_spares", "lowest_carbon", "carbon_time")
+WITH_MEMORY = (
+    "full_cost_first",
+    "mpc",
+    "price_index",
+    "plugged_full_first",
+    "hedged_spares",
+    "lowest_carbon",
+    "carbon_time",
+)
 
 
 def _act(name: str, obs: Any) -> Any:

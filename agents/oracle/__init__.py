@@ -1,0 +1,1 @@
+"""What perfect foresight could earn, and planners that make do with forecasts."""
