@@ -64,11 +64,17 @@ def test_bound_is_above_every_play() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("card", CARDS)
+def test_bound_is_above_every_policy(card: str) -> None:
+    _check_card(card, 30, [0, 1], COMPETITORS, num_hard=1)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("card", CARDS)
 def test_bound_is_above_every_policy_on_twenty_days(card: str) -> None:
     _check_card(card, 40, list(range(20)), COMPETITORS, num_hard=4)
 
 
-@pytest.mark.perf
+@pytest.mark.long
 @pytest.mark.parametrize("card", [c for c in CARDS if c not in ("tiny", "nation")])
 def test_bound_is_above_every_policy_at_a_thousand_cars(card: str) -> None:
     config, seeds = scenario(card, num_cars=1000, observation="cars"), list(range(20))
