@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help demo install test test-slow packaging check lint type layers format calibration bench wheel clean
+.PHONY: help demo install test test-slow test-long packaging check lint type layers format calibration bench wheel clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -19,6 +19,9 @@ test: $(VENV)/.dev  ## the tests (a few minutes)
 
 test-slow: $(VENV)/.dev  ## the long tests
 	$(BIN)/python -m pytest -q -m slow
+
+test-long: $(VENV)/.dev  ## the longest tests: the bound on 20 days of every card (half an hour)
+	$(BIN)/python -m pytest -q -m long
 
 packaging: $(VENV)/.dev  ## build the wheel, install it apart, run every verb from an empty folder
 	$(BIN)/python -m pytest -q -m packaging

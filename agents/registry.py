@@ -31,7 +31,6 @@ from agents.heuristics.random_share import RandomShare
 from agents.heuristics.spares import HedgedSpares
 from agents.heuristics.warm_first import WarmFirst
 from agents.heuristics.windows import (
-    CarbonTime,
     LowestCarbon,
     LowestPrice,
     LowestWindow,
@@ -63,7 +62,6 @@ _BUILDERS: dict[str, Callable[..., Policy]] = {
         LowestWindow,
         WaitAwhile,
         LowestCarbon,
-        CarbonTime,
         MyopicLP,
         PeakShaver,
         TunedIndex,

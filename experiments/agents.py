@@ -55,6 +55,9 @@ LEFT_OUT = {
     "B17 adaptive replication": "Copies requests to check results; cars return no wrong results "
     "here (`serving.redundancy` is the fixed price of checks).",
     "B18 checkpoint period": "A setting of the environment: `serving.batch_loss=checkpoint`.",
+    "B20 carbon-time": "Commits a job to the start of most carbon saved per hour of delay. The "
+    "backlog shows no single jobs to commit, only work by deadline; decided anew in each step, it "
+    "starts when no later hour is cleaner, whatever the gain is divided by: lowest_carbon.",
     "B22 carbon scaling": "Gives each hour so many cars as pay off in carbon. Cars add equal work "
     "here, so its greedy fill puts all work into the cleanest hours: lowest_carbon.",
     "B24 batch scores (shortest first, WFP3, F1-F4)": "Order jobs of different sizes; jobs of the "

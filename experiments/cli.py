@@ -20,6 +20,7 @@ VERBS = {
     "cards": "the scenario cards and a quick run of each",
     "agents": "the policies: what each does, its source and its settings",
     "evaluate": "one policy on the test days: fleet evaluate policy=NAME",
+    "bound": "how good could anyone be: bounds day by day, and what of them is relaxation",
     "study": "change settings one at a time: fleet study ablation; fleet study headroom",
     "tune": "search the constants of a policy on train days: fleet tune agent=index",
     "bench": "steps per second of this machine",

@@ -96,6 +96,44 @@ class EvaluateSettings(RunSettings):
 
 
 @dataclass
+class BoundVerbSettings:
+    """Root of `conf/bound.yaml`."""
+
+    env: EnvConfig = MISSING
+    split: str = "test"  # train | validation | test
+    num_episodes: int = 3  # scenarios of the split
+    first_episode: int = 0  # number of the first one
+    lp: bool = True  # solve the programme of the whole fleet, up to lp_max_cars
+    lp_max_cars: int = 1000
+    milp: bool = False  # also with whole cars: how much of the LP is relaxation
+    milp_time_s: float = 60.0  # at which it stops; its own bound is then reported with the gap
+    sample_cars: int = 250  # whose programme sets the prices of the price bound
+    out: str = MISSING
+    debug: bool = False
+
+    def __post_init__(self) -> None:
+        if self.split not in SPLITS:
+            raise ValueError(f"split={self.split!r}: expected one of {', '.join(SPLITS)}")
+        for name in ("num_episodes", "lp_max_cars", "sample_cars"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)}: expected 1 or more")
+        if self.first_episode < 0:
+            raise ValueError(f"first_episode={self.first_episode}: expected 0 or more")
+        if not self.milp_time_s > 0:
+            raise ValueError(f"milp_time_s={self.milp_time_s}: expected more than 0")
+        if self.milp and self.env.num_cars > self.lp_max_cars:
+            raise ValueError(
+                f"milp=true with env.num_cars={self.env.num_cars}: expected at most "
+                f"lp_max_cars={self.lp_max_cars} cars"
+            )
+
+    @property
+    def solves_lp(self) -> bool:
+        """Whether the programme of the whole fleet is wanted, and small enough."""
+        return self.lp and self.env.num_cars <= self.lp_max_cars
+
+
+@dataclass
 class VariantSettings:
     """A named change of the card."""
 
@@ -182,6 +220,7 @@ class TuneSettings:
 
 
 ROOTS: dict[str, type] = {
+    "bound": BoundVerbSettings,
     "cards": CardsSettings,
     "compare": CompareSettings,
     "evaluate": EvaluateSettings,

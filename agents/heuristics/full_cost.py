@@ -8,13 +8,11 @@ from typing import ClassVar
 import numpy as np
 
 from agents.base import ActionArray, Obs, as_action, check_settings, feasible, fleet_field
+from agents.costs.sight import Sight, SightMemory, SightSettings
 from agents.heuristics.demand import DemandSettings, cars_needed, expected_work
 from agents.heuristics.ranking import take_by_tier
-from agents.oracle.mpc import start_usd
-from agents.oracle.outlook import Memory, PlanSettings, look, new_memory
 from fleet_env.types import BoolArray, FloatArray
 
-_COSTS = PlanSettings()  # how the planners price cars; its forecasts are not used
 _LAST_H = 12.0  # before the end, batch work is done at the pace that still finishes it
 _SPARE_H = 0.5  # of that time; two steps
 
@@ -30,15 +28,25 @@ class FullCostFirst(DemandSettings):
 
     min_margin_usd_per_h: float = 0.0  # a car must promise more than this
     start_spread_h: float = 1.0  # on-duty hours over which a start is paid off; as in `mpc`
+    step_h: float = 0.25  # of a decision; EnvConfig.step_min
 
     name: ClassVar[str] = "full_cost_first"
     family: ClassVar[str] = "ranking"
     source: ClassVar[str] = "merit order with the costs of the planners"
-    _memory: Memory = field(default_factory=new_memory, init=False, repr=False, compare=False)
+    # how the planners price cars, by default
+    _costs: SightSettings = field(init=False, repr=False, compare=False)
+    _memory: SightMemory = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_settings(self, min_margin_usd_per_h=(-100.0, 100.0), start_spread_h=(0.25, 48.0))
+        check_settings(
+            self,
+            min_margin_usd_per_h=(-100.0, 100.0),
+            start_spread_h=(0.25, 48.0),
+            step_h=(0.01, 1.0),
+        )
+        object.__setattr__(self, "_costs", SightSettings(step_h=self.step_h))
+        object.__setattr__(self, "_memory", SightMemory.empty(self.step_h))
 
     def reset(self, env_mask: BoolArray) -> None:
         """Forget the rows that begin anew."""
@@ -46,13 +54,13 @@ class FullCostFirst(DemandSettings):
 
     def act(self, obs: Obs, rng: np.random.Generator) -> ActionArray:
         """Return duty bits, shape (num_envs, num_cars)."""
-        outlook = look(obs, _COSTS, self._memory)
+        sight = Sight.of(obs, self._costs, self._memory)
         margin: FloatArray = np.full(obs["mask"].size, -np.inf, np.float32)
-        cost = outlook.costs.usd_per_h + start_usd(outlook, _COSTS) / self.start_spread_h
-        margin[outlook.cars.at] = outlook.worth_usd_per_h - cost
+        cost = sight.costs.usd_per_h + sight.start_usd(self._costs) / self.start_spread_h
+        margin[sight.cars.at] = sight.worth_usd_per_h - cost
         margin = margin.reshape(obs["mask"].shape)
         work = expected_work(obs, self)
-        batch = np.maximum(work.batch_70b, _pace_to_finish(obs, outlook.end_h))
+        batch = np.maximum(work.batch_70b, _pace_to_finish(obs, sight.end_h))
         need = cars_needed(obs, replace(work, batch_70b=batch), self)
         eligible = feasible(obs) & (margin > self.min_margin_usd_per_h)
         return as_action(take_by_tier(obs, margin, need, eligible))

@@ -6,7 +6,7 @@ the work due within them; it starts now or waits for a later of its hours. Work 
 into the shorter windows as its deadline comes nearer; what is due within the hour always runs. With
 several regions the prices and the carbon are means over them.
 
-Prices are published for the hours the rules look at. Carbon is not forecast: two rules expect it
+Prices are published for the hours the rules look at. Carbon is not forecast: one rule expects it
 from memory (`agents.heuristics.carbon_memory`). The threshold rule of B21, run below a percentile
 of the next 24 h, is what `cheapest_first` and its kin do (`demand.batch_rate`: the dearest of the
 six cheapest hours).
@@ -127,34 +127,6 @@ class LowestCarbon(MeritSettings):
         return _act(self, obs, _run(obs, ahead, lowest_slot, work_h))
 
 
-@dataclass(frozen=True, kw_only=True)
-class CarbonTime(MeritSettings):
-    """Batch work when waiting no longer saves carbon per hour of delay.
-
-    The start maximises `(carbon now - carbon then) / (wait + length)`, with the mean length of the
-    class, here `w / batch_haste`; it is now if no wait has a gain. Carbon is expected as by
-    `lowest_carbon`.
-    """
-
-    batch_haste: float = 4.0  # of 1, 2, 4, 8, 12 on train
-
-    name: ClassVar[str] = "carbon_time"
-    family: ClassVar[str] = "windows"
-    source: ClassVar[str] = "B20: GAIA"
-    _memory: CarbonMemory = field(
-        default_factory=CarbonMemory, init=False, repr=False, compare=False
-    )
-
-    def reset(self, env_mask: BoolArray) -> None:
-        """Forget the carbon of the rows that begin anew."""
-        self._memory.reset(env_mask)
-
-    def act(self, obs: Obs, rng: np.random.Generator) -> ActionArray:
-        """Return duty bits, shape (num_envs, num_cars)."""
-        work_h = tuple(window_h / self.batch_haste for window_h in WINDOWS_H)
-        return _act(self, obs, _run(obs, self._memory.look_ahead(obs), best_gain, work_h))
-
-
 def prices_ahead(obs: Obs) -> FloatArray:
     """Prices of this step and of the 23 hours after it [USD/kWh], shape (num_envs, 24)."""
     series = obs["fleet"][:, PRICE_00H : PRICE_00H + 24].copy()
@@ -180,15 +152,6 @@ def cheapest_slots(hours: FloatArray, work_h: float) -> BoolArray:
     lower = hours < hours[:, :1] - PRICE_SLACK_USD
     among: BoolArray = np.count_nonzero(lower, axis=1) < work_h
     return among
-
-
-def best_gain(hours: FloatArray, work_h: float) -> BoolArray:
-    """Whether no wait, the work done by the end of the window, has a gain per hour of delay."""
-    wait_h = np.arange(1, max(1, int(hours.shape[1] - work_h) + 1))
-    gain = (hours[:, :1] - hours[:, wait_h]) / (wait_h + work_h)
-    some_gain = np.count_nonzero(gain > 0, axis=1)
-    no_gain: BoolArray = some_gain == 0
-    return no_gain
 
 
 def _run(obs: Obs, ahead: FloatArray, starts: Starts, work_h: tuple[float, ...]) -> FloatArray:

@@ -1,7 +1,7 @@
 """Cars by the dozen: what a plan has to know of them does not grow with the fleet.
 
 A cohort holds cars of one tier whose cost, power to defer and stated stay are alike. Its later
-supply follows from how early cars leave (`agents.oracle.usual`); cars still to come are one more
+supply follows from how early cars leave (`agents.costs.usual`); cars still to come are one more
 cohort per tier, as many as the usual day has at that hour beyond those that stay.
 """
 
@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from agents.base import Obs
-from agents.oracle.car_costs import FULL_ETA, PRICE_SLACK_USD, CarCosts, Seen
-from agents.oracle.forecast import profile
-from agents.oracle.usual import STAY_BIN_H, WITHIN_H, leaving, stay_bin
+from agents.costs.car_costs import FULL_ETA, PRICE_SLACK_USD, CarCosts, Seen
+from agents.costs.forecast import profile
+from agents.costs.usual import STAY_BIN_H, WITHIN_H, leaving, stay_bin
 from fleet_env.observations import FLEET, FORECAST_H, PRICE_00H
 from fleet_env.types import BoolArray, FloatArray, IntArray
 

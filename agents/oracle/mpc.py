@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -10,10 +10,9 @@ import numpy as np
 from agents.base import ActionArray, Obs, as_action, car_field, check_settings, feasible
 from agents.heuristics.demand import whole_cars
 from agents.oracle.cohorts import HOLDS_70B
-from agents.oracle.outlook import Memory, Outlook, PlanSettings, look, new_memory, plan_row
+from agents.oracle.outlook import Outlook, PlanSettings, plan_row
 from fleet_env.selection import take_best
 from fleet_env.types import BoolArray, FloatArray, IntArray
-from fleet_env.units import MIN_PER_H
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,19 +28,14 @@ class MPC(PlanSettings):
     name: ClassVar[str] = "mpc"
     family: ClassVar[str] = "planners"
     source: ClassVar[str] = "design: receding-horizon programme on forecasts, headroom study 4"
-    _memory: Memory = field(default_factory=new_memory, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_settings(self, start_spread_h=(0.25, 48.0))
 
-    def reset(self, env_mask: BoolArray) -> None:
-        """Forget the rows that begin anew."""
-        self._memory.reset(env_mask)
-
     def act(self, obs: Obs, rng: np.random.Generator) -> ActionArray:
         """Return duty bits, shape (num_envs, num_cars)."""
-        outlook = look(obs, self, self._memory)
+        outlook = Outlook.of(obs, self, self._memory)
         num_envs, num_cars = obs["mask"].shape
         need = np.zeros((2, num_envs), np.int64)
         for row in range(num_envs):
@@ -55,7 +49,7 @@ class MPC(PlanSettings):
         """Cost of an on-duty hour with the sign turned, starts included, of every car."""
         mask = outlook.cars.obs["mask"]
         score = np.full(mask.size, -np.inf, np.float32)
-        cost = outlook.costs.usd_per_h + start_usd(outlook, self) / self.start_spread_h
+        cost = outlook.costs.usd_per_h + outlook.start_usd(self) / self.start_spread_h
         score[outlook.cars.at] = -cost
         return score.reshape(mask.shape)
 
@@ -65,18 +59,3 @@ def take_by_pool(obs: Obs, score: FloatArray, need: IntArray, eligible: BoolArra
     holds_70b = car_field(obs, "fits_70b") > 0
     big = take_best(score, need[1], eligible & holds_70b)
     return big | take_best(score, need[0], eligible & ~holds_70b)
-
-
-def start_usd(outlook: Outlook, settings: PlanSettings) -> FloatArray:
-    """Cost of a start, for a car that is off, and of the stop after it [USD], shape (m,).
-
-    Work not done while it gets ready, at the best value shown, and the energy of the tail.
-    """
-    cars, costs = outlook.cars, outlook.costs
-    if not settings.start_cost:
-        return np.zeros(cars.at.shape, np.float32)
-    tail_kwh = costs.idle_kw * np.float32(settings.tail_min / MIN_PER_H)
-    usd: FloatArray = costs.start_h * outlook.worth_usd_per_h
-    off = cars("on_duty") == 0
-    usd += off * tail_kwh * costs.late_usd_per_kwh
-    return usd

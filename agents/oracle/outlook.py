@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 
-from agents.base import Obs, car_field, check_settings, fleet_field
-from agents.oracle.car_costs import CarCosts, CostSettings, PackMemory, Seen, price_cars
+from agents.base import Obs, check_settings, fleet_field
+from agents.costs.forecast import FORECASTS, Demand, expect
+from agents.costs.sight import Sight, SightMemory, SightSettings
 from agents.oracle.cohorts import Sums, expect_supply, gather
-from agents.oracle.forecast import FORECASTS, Demand, DemandMemory, expect
 from agents.oracle.plan import Grid, Peak, Plan, Planner, Wanted
-from fleet_env.types import BoolArray, FloatArray
+from fleet_env.types import BoolArray
 from fleet_env.units import HOURS_PER_DAY, MIN_PER_H
 
 _WORK = ("8b", "70b", "batch")
@@ -21,25 +21,20 @@ _WITHIN_H = (1.0, 4.0, 12.0)
 
 
 @dataclass(frozen=True, kw_only=True)
-class PlanSettings(CostSettings):
+class PlanSettings(SightSettings):
     """Settings of the planners."""
 
-    forecast: str = "model"  # model | climatology | exact: `agents.oracle.forecast.expect`
-    step_h: float = 0.25  # of a decision; EnvConfig.step_min
-    tail_min: float = 5.0  # awake after a stop; ServingConfig, design
-    # of batch work by its deadline at arrival, and of chat that never leaves the data centre;
-    # neither is shown: DemandConfig, est
-    batch_shares: tuple[float, float, float] = (0.2, 0.3, 0.5)
-    trusted_share: float = 0.5
-    # 8B work of a car that holds no 70B tier, against one that does: AI4 over AI5 by roofline;
-    # fleet_env/data/accelerators.csv
-    small_speed: float = 0.27
+    forecast: str = "model"  # model, climatology or exact: `agents.costs.forecast.expect`
+    batch_1h_share: float = 0.2  # of batch work, due 1 h after it arrives; not shown; DemandConfig
+    batch_4h_share: float = 0.3  # due after 4 h, the rest after 12 h; not shown; DemandConfig, est
+    trusted_share: float = 0.5  # of chat, never leaves the data centre; not shown; DemandConfig
     # by which the load is thought above its mean where its peak is charged: in the coming hour, and
     # later; (1.5, 0), (1.5, 0.5), (2, 1), (3, 0.5), (1, 1), (0, 0) on 20 train days of `peak`:
     # 1.84, 1.78, 1.76, 1.68, 1.67, 0.28 USD per car-month
     peak_sd: float = 1.5
     peak_later_sd: float = 0.0
     capital_share: float = 0.70  # of a price, not credited per request where the peak pays; 1d
+    _memory: Memory = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -48,79 +43,43 @@ class PlanSettings(CostSettings):
             raise ValueError(f"{type(self).__name__}.forecast={self.forecast!r}: {expected}")
         check_settings(
             self,
-            step_h=(0.01, 1.0),
-            tail_min=(0.0, 60.0),
+            batch_1h_share=(0.0, 1.0),
+            batch_4h_share=(0.0, 1.0 - self.batch_1h_share),
             trusted_share=(0.0, 0.99),
             capital_share=(0.0, 0.99),
-            small_speed=(0.01, 100.0),
             peak_sd=(-10.0, 10.0),
             peak_later_sd=(-10.0, 10.0),
         )
-
-
-@dataclass(eq=False)
-class Memory:
-    """What a planner remembers, by row."""
-
-    pack: PackMemory
-    demand: DemandMemory
-    planners: dict[int, Planner]
-    plans: dict[int, tuple[int, Plan, Grid]]  # age in steps, plan, its grid
+        object.__setattr__(self, "_memory", Memory.empty(self.step_h))
 
     def reset(self, env_mask: BoolArray) -> None:
         """Forget the rows that begin anew."""
-        self.pack.reset(env_mask)
-        self.demand.reset(env_mask)
+        self._memory.reset(env_mask)
+
+
+@dataclass(eq=False)
+class Memory(SightMemory):
+    """What a planner remembers, by row."""
+
+    planners: dict[int, Planner] = field(default_factory=dict)
+    plans: dict[int, tuple[int, Plan, Grid]] = field(default_factory=dict)  # age in steps, plan
+
+    def reset(self, env_mask: BoolArray) -> None:
+        """Forget the rows that begin anew."""
+        super().reset(env_mask)
         for row in np.flatnonzero(env_mask).tolist():
             self.planners.pop(row, None)
             self.plans.pop(row, None)
 
 
-def new_memory(step_h: float = 0.25) -> Memory:
-    """Remember nothing yet."""
-    return Memory(PackMemory(step_h), DemandMemory(), {}, {})
-
-
 @dataclass(frozen=True)
-class Outlook:
-    """All rows at a step."""
-
-    cars: Seen
-    costs: CarCosts
-    chat_off: FloatArray
-    batch_off: FloatArray
-    end_h: FloatArray  # (num_envs,) to the end of the episode, inf while unknown
-    speed_8b: FloatArray  # (num_envs, 2) 8B work of an hour, by whether a car holds 70B
-    worth_usd_per_h: FloatArray  # (m,) of a fully busy car, in the best work it can do
+class Outlook(Sight):
+    """All rows at a step, for a planner."""
 
     @cached_property
     def sums(self) -> Sums:
         """Cars by row and cohort, worked out when a plan is made."""
         return gather(self.cars, self.costs)
-
-
-def look(obs: Obs, settings: PlanSettings, memory: Memory) -> Outlook:
-    """Price the cars of all rows and compare the last step with what was expected."""
-    cars = Seen.of(obs)
-    pack_c = memory.pack.look(obs).reshape(-1).take(cars.at)
-    costs = price_cars(cars, pack_c, settings, settings.step_h)
-    chat_off, batch_off, steps_left = memory.demand.look(obs)
-    speed_8b = _speed_8b(obs, settings)
-    value_8b, value_70b, value_batch = (cars.fleet(f"value_{k}_usd_per_h") for k in _WORK)
-    holds = cars("fits_70b") > 0
-    worth = value_8b * speed_8b[cars.row, holds.astype(np.intp)]
-    worth = np.where(holds, np.maximum(worth, np.maximum(value_70b, value_batch)), worth)
-    end_h = steps_left * settings.step_h
-    return Outlook(cars, costs, chat_off, batch_off, end_h, speed_8b, worth)
-
-
-def _speed_8b(obs: Obs, settings: PlanSettings) -> FloatArray:
-    """8B work of an hour in units of the mean car of the fleet, (num_envs, 2)."""
-    share_70b = (car_field(obs, "fits_70b") > 0).mean(axis=1)
-    speed = np.array([settings.small_speed, 1.0])
-    mean = speed[0] * (1.0 - share_70b) + speed[1] * share_70b
-    by_pool: FloatArray = speed / mean[:, None]
-    return by_pool
 
 
 def plan_row(
@@ -137,7 +96,7 @@ def plan_row(
     )  # fmt: skip
     wanted = _wanted(outlook, row, demand, grid, settings)
     planner = memory.planners.setdefault(row, Planner())
-    return planner.solve(cohorts, wanted, grid, _peak(obs, row, wanted, settings)), grid
+    return planner.solve(cohorts, wanted, grid, _peak(obs, row, wanted, grid, settings)), grid
 
 
 def _wanted(
@@ -149,13 +108,15 @@ def _wanted(
     begin_h = end_h - grid.length_h
     shown = [float(fleet_field(obs, f"batch_due_{h:g}h")[row]) for h in _WITHIN_H]
     due = np.zeros(end_h.shape)
-    for band, first, last in zip(np.diff(shown, prepend=0.0), _BEFORE_H, _WITHIN_H, strict=True):
-        due += band * np.clip((end_h - first) / (last - first), 0.0, 1.0)
+    for band, after, until in zip(np.diff(shown, prepend=0.0), _BEFORE_H, _WITHIN_H, strict=True):
+        due += band * np.clip((end_h - after) / (until - after), 0.0, 1.0)
     # cars wait for what comes: batch work can be planned for from the step after its arrival on
     known_h = np.maximum(grid.length_h - settings.step_h, 0.0)
     released = shown[-1] + np.cumsum(demand.batch * grid.length_h)
     released -= demand.batch * (grid.length_h - known_h)
-    for share, delay_h in zip(settings.batch_shares, _WITHIN_H, strict=True):
+    first, second = settings.batch_1h_share, settings.batch_4h_share
+    shares = (first, second, 1.0 - first - second)
+    for share, delay_h in zip(shares, _WITHIN_H, strict=True):
         # of what arrives evenly in each interval, the part whose delay has run out by the end
         over_h = np.clip(end_h[:, None] - delay_h - begin_h, 0.0, grid.length_h)
         due += share * (over_h * demand.batch).sum(axis=1)
@@ -173,7 +134,7 @@ def _wanted(
     )
 
 
-def _peak(obs: Obs, row: int, wanted: Wanted, settings: PlanSettings) -> Peak | None:
+def _peak(obs: Obs, row: int, wanted: Wanted, grid: Grid, settings: PlanSettings) -> Peak | None:
     """Charge on the peak of the data centre, where there is one."""
     charge_h = float(fleet_field(obs, "peak_usd_per_usd_h")[row])
     if charge_h <= 0:
@@ -182,7 +143,8 @@ def _peak(obs: Obs, row: int, wanted: Wanted, settings: PlanSettings) -> Peak | 
         v / (1.0 - settings.capital_share) for v in (wanted.value_8b, wanted.value_70b)
     )
     eligible = wanted.chat_8b * usd_8b + wanted.chat_70b * usd_70b
-    soon = np.arange(len(eligible)) * settings.step_h < 1.0 - 1e-9
+    begin_h = np.cumsum(grid.length_h) - grid.length_h
+    soon = begin_h < 1.0 - 1e-9
     above_sd = np.where(soon, settings.peak_sd, settings.peak_later_sd)
     eligible = eligible * (1.0 + above_sd * wanted.chat_sd)
     return Peak(

@@ -130,7 +130,7 @@ class Planner:
 
     def _run(self, model: Programme, some: IntArray) -> tuple[FloatArray, FloatArray, float]:
         solver = self._solver
-        solver.passModel(model._model(False))
+        solver.passModel(model.model())
         self._begin(model, some)
         solver.run()
         if solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:

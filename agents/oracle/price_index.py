@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
 from agents.base import ActionArray, Obs, as_action, check_settings, feasible, fleet_field
+from agents.costs.forecast import CHAT_KEPT, LATER_H
 from agents.heuristics.demand import whole_cars
-from agents.oracle.forecast import CHAT_KEPT, LATER_H
-from agents.oracle.mpc import start_usd, take_by_pool
-from agents.oracle.outlook import Memory, Outlook, PlanSettings, look, new_memory, plan_row
+from agents.oracle.mpc import take_by_pool
+from agents.oracle.outlook import Outlook, PlanSettings, plan_row
 from agents.oracle.plan import Grid, Plan
-from fleet_env.types import BoolArray, FloatArray
+from fleet_env.types import FloatArray
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +34,6 @@ class PriceIndex(PlanSettings):
     name: ClassVar[str] = "price_index"
     family: ClassVar[str] = "planners"
     source: ClassVar[str] = "design: price-directed index of the programme of mpc"
-    _memory: Memory = field(default_factory=new_memory, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -46,13 +45,9 @@ class PriceIndex(PlanSettings):
             start_spread_h=(0.25, 48.0),
         )
 
-    def reset(self, env_mask: BoolArray) -> None:
-        """Forget the rows that begin anew."""
-        self._memory.reset(env_mask)
-
     def act(self, obs: Obs, rng: np.random.Generator) -> ActionArray:
         """Return duty bits, shape (num_envs, num_cars)."""
-        outlook = look(obs, self, self._memory)
+        outlook = Outlook.of(obs, self, self._memory)
         num_envs, num_cars = obs["mask"].shape
         need, price = np.zeros((2, num_envs)), np.zeros((2, num_envs), np.float32)
         for row in range(num_envs):
@@ -105,5 +100,5 @@ class PriceIndex(PlanSettings):
         )
         value = offered - outlook.costs.usd_per_h
         index = np.full(cars.obs["mask"].size, -np.inf, np.float32)
-        index[cars.at] = value - start_usd(outlook, self) / stay_h
+        index[cars.at] = value - outlook.start_usd(self) / stay_h
         return index

@@ -38,8 +38,9 @@ class Solution:
 
     value: FloatArray  # (columns,)
     row_dual: FloatArray  # (rows,) change of the maximum per unit of a row's bound
+    column_dual: FloatArray  # (columns,) the same of a column's bound
     objective: float  # of the point found
-    bound: float  # no point has more: of an LP its optimum, of a MILP the best bound
+    bound: float  # no point has more: the objective of the dual, of a MILP the best bound
 
 
 class Programme:
@@ -107,7 +108,7 @@ class Programme:
         if not whole:  # the vertex is not needed: a point inside gives bound and prices
             solver.setOptionValue("solver", "ipm")
             solver.setOptionValue("run_crossover", "off")
-        solver.passModel(self._model(whole))
+        solver.passModel(self.model(whole=whole))
         solver.run()
         if not whole and solver.getModelStatus() in _IMPRECISE:
             solver.clearSolver()
@@ -118,15 +119,42 @@ class Programme:
         if status != done and not (whole and np.isfinite(info.mip_dual_bound)):
             raise RuntimeError(f"HiGHS: {solver.modelStatusToString(status)}")
         found = solver.getSolution()
-        bound = info.mip_dual_bound if whole else info.objective_function_value
-        return Solution(
-            np.array(found.col_value),
-            np.array(found.row_dual),
-            info.objective_function_value,
-            float(bound),
-        )
+        row_dual, column_dual = np.array(found.row_dual), np.array(found.col_dual)
+        objective = info.objective_function_value
+        if whole:
+            bound = info.mip_dual_bound
+        else:
+            bound = max(objective, self.dual_objective(row_dual, column_dual))
+        value = np.array(found.col_value)
+        return Solution(value, row_dual, column_dual, objective, float(bound))
 
-    def _model(self, whole: bool) -> highspy.HighsLp:  # noqa: FBT001
+    def dual_objective(self, row_dual: FloatArray, column_dual: FloatArray) -> float:
+        """Objective of the dual of the LP: no point has more, but for what duals are rounded.
+
+        A point inside, as the interior point method leaves it, may lie below the optimum; this lies
+        above. `highspy` 1.16 does not hand out HiGHS's own (`getDualObjectiveValue` fills in a
+        reference).
+
+        Parameters
+        ----------
+        row_dual, column_dual : FloatArray, shape (rows,), (columns,)
+            Change of the maximum per unit of a bound.
+
+        Returns
+        -------
+        float
+            The sum of duals times the bounds they press on; a dual of the wrong sign where there is
+            no bound is a rounding of HiGHS (1e-7 each) and is left out.
+        """
+        lower = np.concatenate([*(low for low, _ in self._rows), *self._lower])
+        upper = np.concatenate([*(high for _, high in self._rows), *self._upper])
+        dual = np.concatenate([row_dual, column_dual])
+        pressed = np.where(dual > 0, upper, lower)
+        some = np.isfinite(pressed)
+        return float(dual[some] @ pressed[some])
+
+    def model(self, *, whole: bool = False) -> highspy.HighsLp:
+        """Put the blocks together for HiGHS; with `whole` as a MILP."""
         row, column, value = (np.concatenate(part) for part in zip(*self._entries, strict=True))
         shape = (self.num_rows, self.num_columns)
         matrix = sparse.csc_matrix((value, (row, column)), shape=shape)

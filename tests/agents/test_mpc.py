@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from agents import registry
 from agents.base import Obs, Policy
-from agents.oracle.car_costs import CostSettings, Seen, heat_usd_per_kwh, price_cars
+from agents.costs.car_costs import CostSettings, Seen, heat_usd_per_kwh, price_cars
+from agents.costs.forecast import DemandMemory, expect
+from agents.costs.usual import WITHIN_H, chance_of_leaving, leaving, usual_day
 from agents.oracle.cohorts import HOLDS_70B, NUM_COHORTS, Cohorts
-from agents.oracle.forecast import DemandMemory, expect
 from agents.oracle.mpc import MPC
 from agents.oracle.plan import (
     NUM_INTERVALS,
@@ -27,7 +28,6 @@ from agents.oracle.plan import (
     Wanted,
     _hour_windows,
 )
-from agents.oracle.usual import WITHIN_H, chance_of_leaving, leaving, usual_day
 from fleet_env.config import EnvConfig, ThermalConfig
 from fleet_env.dynamics import ageing, thermal
 from fleet_env.scenarios import scenario
@@ -421,7 +421,8 @@ def test_without_the_cost_of_starts_it_starts_more_and_earns_less() -> None:
 
 
 @pytest.mark.slow
-def test_with_exact_forecasts_it_earns_more_than_the_best_rule() -> None:
+def test_with_exact_forecasts_it_earns_more_than_rules_that_price_less() -> None:
+    """It ties with `full_cost_first`, which prices cars as it does: see the README."""
     config = scenario(
         "suburb",
         num_cars=200,

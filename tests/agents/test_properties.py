@@ -19,7 +19,7 @@ WITHOUT_COINS = tuple(name for name in NAMES if name != "random")
 RANKING = (
     "longest_stay", "cheapest_first", "warm_first", "consolidate", "uniform_progress",
     "safety_net", "least_laxity", "lowest_price", "lowest_window", "wait_awhile",
-    "lowest_carbon", "carbon_time", "peak_shaver",
+    "lowest_carbon", "peak_shaver",
 )  # fmt: skip
 WITH_MEMORY = (
     "full_cost_first",
@@ -28,7 +28,6 @@ WITH_MEMORY = (
     "plugged_full_first",
     "hedged_spares",
     "lowest_carbon",
-    "carbon_time",
 )
 
 

@@ -59,7 +59,6 @@ def test_a_row_plays_alone_as_in_a_batch(small: FleetVectorEnv) -> None:
         "consolidate",
         "plugged_full_first",
         "hedged_spares",
-        "carbon_time",
         "lowest_carbon",
     ):
         together = _play(name, small, seed=5)

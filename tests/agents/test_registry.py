@@ -13,7 +13,7 @@ RULES = {
     "dc_only", "always_on", "random", "koopman", "plugged_full_first", "idle_gate",
     "longest_stay", "cheapest_first", "warm_first", "consolidate",
     "uniform_progress", "safety_net", "least_laxity", "hedged_spares",
-    "lowest_price", "lowest_window", "wait_awhile", "lowest_carbon", "carbon_time",
+    "lowest_price", "lowest_window", "wait_awhile", "lowest_carbon",
     "myopic_lp", "peak_shaver", "deliberately_bad",
 }  # fmt: skip
 

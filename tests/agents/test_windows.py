@@ -9,7 +9,7 @@ import pytest
 
 import agents
 from agents.heuristics.carbon_memory import CarbonMemory
-from agents.heuristics.windows import best_gain, cheapest_slots, lowest_run, lowest_slot
+from agents.heuristics.windows import cheapest_slots, lowest_run, lowest_slot
 
 RNG = np.random.default_rng(0)
 EXACT = {"over_provision": 1.0}
@@ -47,10 +47,6 @@ def _cars(policy: agents.Policy, obs: Any) -> int:
         (cheapest_slots, 1, [2, 3, 1], False),
         (cheapest_slots, 2, [2, 3, 1], True),
         (cheapest_slots, 2, [2, 1, 1], False),
-        (best_gain, 1, [2, 3, 3], True),
-        (best_gain, 1, [2, 3, 1], False),
-        (best_gain, 2, [2, 3, 1], True),  # two hours of work cannot begin in the last one
-        (best_gain, 1, [2], True),
     ],
 )
 def test_whether_a_window_starts_now(
@@ -102,7 +98,7 @@ def test_batch_goes_to_the_cheapest_hours_before_its_deadline(
     assert _cars(policy, make_obs(fleet=due | prices, shape=SHAPE)) == cars
 
 
-WINDOWS = ("lowest_price", "lowest_window", "wait_awhile", "lowest_carbon", "carbon_time")
+WINDOWS = ("lowest_price", "lowest_window", "wait_awhile", "lowest_carbon")
 
 
 @pytest.mark.parametrize("name", WINDOWS)
@@ -150,9 +146,8 @@ def test_carbon_is_forgotten_row_by_row(make_obs: Any) -> None:
     np.testing.assert_allclose(one, 0.1, rtol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["lowest_carbon", "carbon_time"])
-def test_batch_waits_while_the_grid_is_dirtier_than_remembered(make_obs: Any, name: str) -> None:
-    policy = agents.make(name, **EXACT)
+def test_batch_waits_while_the_grid_is_dirtier_than_remembered(make_obs: Any) -> None:
+    policy = agents.make("lowest_carbon", **EXACT)
 
     def cars(hour: float, carbon: float, due: dict[str, float]) -> int:
         return _cars(policy, make_obs(fleet=due | {"carbon": carbon, **_clock(hour)}, shape=SHAPE))
@@ -164,14 +159,3 @@ def test_batch_waits_while_the_grid_is_dirtier_than_remembered(make_obs: Any, na
     assert cars(14, 0.1, TWELVE_H) > 0
     policy.reset(np.array([True]))
     assert cars(15, 0.4, TWELVE_H) > 0  # a new episode
-
-
-def test_carbon_time_and_lowest_carbon_differ_in_what_still_fits(make_obs: Any) -> None:
-    # seen a day ago: clean from 10 h after now on; three hours of work do not fit there any more
-    policies = [agents.make(name, **EXACT) for name in ("lowest_carbon", "carbon_time")]
-    for hour in range(24):
-        for policy in policies:
-            carbon = 0.1 if hour in (10, 11) else 0.4
-            policy.act(make_obs(fleet={"carbon": carbon, **_clock(hour)}), RNG)
-    obs = make_obs(fleet=TWELVE_H | {"carbon": 0.4, **_clock(0)}, shape=SHAPE)
-    assert [_cars(policy, obs) for policy in policies] == [0, 40]

@@ -15,6 +15,7 @@ import pytest
 pytestmark = pytest.mark.packaging
 ROOT = Path(__file__).resolve().parents[2]
 TINY = ["env.num_cars=3", "num_episodes=2", "policies=[dc_only,always_on]"]
+TUNE = ["num_days=1", "num_cars=3", "validation_days=1", "rivals=[dc_only]"]
 
 
 def run(*command: str | Path, cwd: Path, **variables: str) -> str:
@@ -86,6 +87,9 @@ def test_gymnasium_makes_the_registered_id(installed, tmp_path):
         ["evaluate", "policy=random", "record=true", *TINY[:2]],
         ["study", "ablation", "only=[no_pay]", *TINY],
         ["bench", "sizes=[1x3]", "repeats=1", "num_steps=2", "copy_mb=1"],
+        ["bound", "env=suburb", *TINY[:2], "milp=true", "milp_time_s=5"],
+        ["cards", "cards=[tiny]", "num_episodes=1", "policies=[dc_only,always_on]"],
+        ["tune", "agent=index", "generations=1", "popsize=3", *TUNE],
     ],
     ids=lambda arguments: arguments[0],
 )
@@ -96,6 +100,11 @@ def test_every_verb_runs_from_an_empty_folder(installed, tmp_path, arguments):
     folder = Path(out.strip().splitlines()[-1].removeprefix("results: "))
     assert folder.is_relative_to(tmp_path / "runs" / arguments[0])
     assert list(folder.glob("*.csv"))
+
+
+def test_policies_are_listed_and_described(installed, tmp_path):
+    assert "always_on" in run(installed / "fleet", "agents", "out=page", cwd=tmp_path)
+    assert (tmp_path / "page" / "agents.md").is_file()
 
 
 def test_no_torch_is_needed(installed, tmp_path):

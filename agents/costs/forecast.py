@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from agents.base import Obs, fleet_field
-from agents.oracle.usual import usual_day
+from agents.costs.usual import usual_day
 from fleet_env.observations import BATCH_00H, CHAT_00H, FORECAST_H
 from fleet_env.types import BoolArray, FloatArray
 

@@ -1,6 +1,6 @@
 """What is usual: how early cars leave, how many can serve, when people ask; measured on train days.
 
-The tables `leaving.csv` and `usual_day.csv` were written by `python -m agents.oracle.make_usual`.
+The tables `leaving.csv` and `usual_day.csv` were written by `python -m agents.costs.make_usual`.
 """
 
 from __future__ import annotations
@@ -76,6 +76,6 @@ def chance_of_leaving(hour: IntArray, stay_h: FloatArray, within_h: FloatArray) 
 
 
 def _read(name: str) -> FloatArray:
-    lines = resources.files("agents.oracle").joinpath(name).read_text("utf-8").splitlines()
+    lines = resources.files("agents.costs").joinpath(name).read_text("utf-8").splitlines()
     rows = list(csv.reader(line for line in lines if line and not line.startswith("#")))
     return np.array([[float(cell) for cell in row] for row in rows[1:]])

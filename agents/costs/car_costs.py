@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from agents.base import Obs, check_settings, feasible
-from agents.oracle.usual import chance_of_leaving
+from agents.costs.usual import chance_of_leaving
 from fleet_env.dynamics import ageing
 from fleet_env.observations import CAR, FLEET, FORECAST_H, PRICE_00H
 from fleet_env.types import LFP, NCA, BoolArray, FloatArray, IntArray

@@ -1,4 +1,4 @@
-"""Measure what is usual on training days of the suburb: `python -m agents.oracle.make_usual`.
+"""Measure what is usual on training days of the suburb: `python -m agents.costs.make_usual`.
 
 Writes `leaving.csv` and `usual_day.csv` beside this file. Nothing is read but observations: a stay
 has ended where the time since the arrival has fallen.
@@ -12,7 +12,7 @@ from typing import cast
 import numpy as np
 
 from agents.base import Obs, car_field, feasible, fleet_field
-from agents.oracle.usual import STAY_BIN_H, WITHIN_H, stay_bin
+from agents.costs.usual import STAY_BIN_H, WITHIN_H, stay_bin
 from fleet_env.scenarios import scenario
 from fleet_env.types import FloatArray
 from fleet_env.vector_env import FleetVectorEnv
@@ -100,7 +100,7 @@ def main() -> None:
 def _write(name: str, what: str, head: list[str], rows: list[list[float]]) -> None:
     lines = [
         f"# {what}; by local hour",
-        f"# agents.oracle.make_usual: {NUM_DAYS} train days of the suburb, {NUM_CARS} cars",
+        f"# agents.costs.make_usual: {NUM_DAYS} train days of the suburb, {NUM_CARS} cars",
         ",".join(head),
         *(",".join(f"{cell:g}" for cell in row) for row in rows),
     ]

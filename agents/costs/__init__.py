@@ -1,0 +1,1 @@
+"""What rules and planners alike know of costs: cars priced in full, what is usual of demand."""
