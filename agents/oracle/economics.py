@@ -77,8 +77,16 @@ class _Power:
     speed: FloatArray
 
 
-def car_steps(tape: Tape) -> CarSteps:
-    """Work out the pieces of all car-steps of a tape."""
+def car_steps(tape: Tape, *, margin_h: float | None = None) -> CarSteps:
+    """Work out the pieces of all car-steps of a tape.
+
+    Parameters
+    ----------
+    tape : Tape
+    margin_h : float, optional
+        Least margin of the energy manager that a policy may set [h]; None: the card's, for
+        policies that cannot.
+    """
     sim, v = tape.sim, tape.visits
     car = v.car + tape.cars.start
     chip = sim.world.params.accelerator[car].astype(np.intp)
@@ -112,7 +120,7 @@ def car_steps(tape: Tape) -> CarSteps:
         refill_kwh=refill_kwh,
         refill_usd=sim.table.price[v.step, v.area].astype(np.float64) / table.eta[v.evse],
         ref_usd=sim.table.ref_price[v.step, v.area] / sim.world.derived.eta_nominal[car],
-        forced=_forced(tape, refill_kwh, most_kwh, power.awake_kw) * ~lifted,
+        forced=_forced(tape, refill_kwh, most_kwh, power.awake_kw, margin_h) * ~lifted,
         heat_usd=floor.heat_usd * ~lifted,
         gap_usd=floor.gap_usd * ~lifted,
         start_usd=floor.start_usd * ~lifted,
@@ -224,6 +232,7 @@ def _forced(
     refill_kwh: FloatArray,
     most_kwh: FloatArray,
     awake_kw: FloatArray,
+    margin_h: float | None,
 ) -> FloatArray:
     """Least share of a step's compute energy that is bought in the step.
 
@@ -237,18 +246,19 @@ def _forced(
     share = np.minimum(1.0, refill_kwh / np.maximum(most_kwh, _TINY)) * (v.on_h > 0)
     if energy.source == "grid":
         return share
-    return share * ~_may_draw(tape, awake_kw)
+    return share * ~_may_draw(tape, awake_kw, margin_h)
 
 
-def _may_draw(tape: Tape, awake_kw: FloatArray) -> BoolArray:
+def _may_draw(tape: Tape, awake_kw: FloatArray, margin_h: float | None = None) -> BoolArray:
     """Car-steps in which the manager could draw on the pack with nothing owed."""
     sim, v, energy = tape.sim, tape.visits, tape.config.energy
+    margin_h = energy.margin_h if margin_h is None else margin_h
     table, params = sim.table, sim.world.params
     car = v.car + tape.cars.start
     plug = sim.world.evse_table
     lacking_soc = np.maximum(params.charge_limit[car] - v.twin_soc, 0.0)
     lacking_kwh = lacking_soc * params.pack_kwh[car].astype(np.float64)
-    draw = (_cheap_left_h(tape) - energy.margin_h) * plug.dc_kw[v.evse]
+    draw = (_cheap_left_h(tape) - margin_h) * plug.dc_kw[v.evse]
     may_draw: BoolArray = draw >= lacking_kwh - _ROUNDING_KWH
     may_draw &= ~table.cheap[v.step, v.area]
     if energy.source == "managed":

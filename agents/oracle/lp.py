@@ -12,8 +12,8 @@ import numpy as np
 
 from agents.oracle.economics import CarSteps
 from agents.oracle.limits import Limits
-from agents.oracle.market import Market, shared_rows
-from agents.oracle.programme import INFINITY, Programme
+from agents.oracle.market import Market, Shared, shared_rows
+from agents.oracle.programme import INFINITY, Programme, Solution
 from agents.oracle.stays import Stays, most_kwh
 from fleet_env.types import BoolArray, FloatArray, IntArray
 
@@ -83,12 +83,14 @@ def foresight(
     model = Programme()
     columns = _car_columns(model, cars, stays, duty, whole=whole)
     _car_rows(model, columns, cars, stays, whole=whole)
-    capacity, ready = shared_rows(model, shop, scale)
+    shared = shared_rows(model, shop, scale)
     some = np.flatnonzero(columns.busy >= 0)
     model.put(
-        capacity[cars.step[some], cars.accelerator[some]], columns.busy[some], cars.speed[some]
+        shared.capacity[cars.step[some], cars.accelerator[some]],
+        columns.busy[some],
+        cars.speed[some],
     )
-    _ready(model, ready, columns, cars, shop)
+    _ready(model, shared.ready, columns, cars, shop)
     if limits is not None:
         _limit_rows(model, columns, cars, limits)
     found = model.solve(whole=whole, time_limit_s=time_limit_s)
@@ -97,8 +99,20 @@ def foresight(
         _read(found.value, columns.duty),
         _read(found.value, columns.busy),
         _read(found.value, columns.owed),
-        Prices(np.abs(found.row_dual[capacity]), np.abs(found.row_dual[ready])),
+        _prices(found, shared),
     )
+
+
+def _prices(found: Solution, shared: Shared) -> Prices:
+    """Read the prices, each at the least that the requests' side of the duals allows.
+
+    Where a sample has no car of an accelerator nothing holds its price down; but no class would pay
+    more than brings the reduced cost of its work to 0.
+    """
+    lost_usd = np.abs(found.column_dual[np.maximum(shared.work, 0)])
+    lost_usd[shared.work < 0] = np.inf
+    work_usd = np.abs(found.row_dual[shared.capacity]) - lost_usd.min(axis=2)
+    return Prices(np.maximum(work_usd, 0.0), np.abs(found.row_dual[shared.ready]))
 
 
 def _car_columns(

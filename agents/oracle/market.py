@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -70,6 +70,38 @@ def market(tape: Tape, cars: CarSteps) -> Market:
     )
 
 
+def share_of(shop: Market, part: FloatArray, everyone: FloatArray, heads: float) -> Market:
+    """Cut the demand of a row to what falls to some of its cars.
+
+    Parameters
+    ----------
+    shop : Market
+    part, everyone : FloatArray, shape (T,)
+        Lots that these cars, and all cars, could serve in each step. Batch work counts them from
+        its arrival to its deadline.
+    heads : float
+        Share of the cars, taken where nobody could serve.
+    """
+    now = _share(part, everyone, 1, heads)[:, None]
+    later = [_share(part, everyone, due + 1, heads) for due in shop.due_steps]
+    return replace(
+        shop,
+        chat=shop.chat * now,
+        batch=shop.batch * np.stack(later, axis=1),
+        chat_all=shop.chat_all * now,
+    )
+
+
+def _share(part: FloatArray, everyone: FloatArray, steps: int, other: float) -> FloatArray:
+    """Share of sums over so many steps from each on, shape (T,)."""
+    end = np.minimum(np.arange(len(part)) + steps, len(part))
+    sums = [np.concatenate([[0.0], np.cumsum(lots)]) for lots in (part, everyone)]
+    own, total = (cum[end] - cum[:-1] for cum in sums)
+    share: FloatArray = np.full(len(part), other)
+    np.divide(own, total, out=share, where=total > 1e-9 * max(sums[1][-1], 1e-9))
+    return share
+
+
 def _requests_per_h(setup: ServingSetup) -> FloatArray:
     """Count what a car does in an hour, at most, by accelerator and class [requests].
 
@@ -108,17 +140,19 @@ def peak_without_cars(shop: Market) -> float:
     return float(running.peak[0])
 
 
-def shared_rows(model: Programme, shop: Market, scale: float) -> tuple[IntArray, IntArray]:
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """Numbers of the rows and columns that cars and requests share."""
+
+    capacity: IntArray  # (T, a) rows `work of cars - work on requests >= 0` [h]
+    ready: IntArray  # (T,) rows `share of ready cars - chat work >= 0` [h]
+    work: IntArray  # (T, a, 3) columns of work on a class [h], -1 where the model does not fit
+
+
+def shared_rows(model: Programme, shop: Market, scale: float) -> Shared:
     """Columns and rows of the requests: who serves what, when, for what credit.
 
     `scale` is the share of the demand that falls to the cars of the programme.
-
-    Returns
-    -------
-    capacity : IntArray, shape (T, accelerators)
-        Rows ``work of cars - work on requests >= 0`` [h].
-    ready : IntArray, shape (T,)
-        Rows ``share of ready cars - chat work >= 0`` [h].
     """
     steps, chips = shop.num_steps, len(shop.per_h)
     capacity = model.rows(steps * chips, 0.0).reshape(steps, chips)
@@ -126,11 +160,12 @@ def shared_rows(model: Programme, shop: Market, scale: float) -> tuple[IntArray,
     batch = _batch_rows(model, shop, scale)
     chat = model.rows(steps * BATCH_70B, upper=(shop.chat * scale).ravel())
     chat = chat.reshape(steps, BATCH_70B)
-    served = []
+    served, columns = [], np.full((steps, chips, len(CLASSES)), -1)
     for kind in range(len(CLASSES)):
         for chip in np.flatnonzero(shop.per_h[:, kind] > 0):
             per_h = shop.per_h[chip, kind]
             work = model.columns(steps, per_h * shop.price_usd[kind])
+            columns[:, chip, kind] = work
             model.put(capacity[:, chip], work, -1.0)
             if kind == BATCH_70B:
                 model.put(batch, work, per_h)
@@ -140,7 +175,7 @@ def shared_rows(model: Programme, shop: Market, scale: float) -> tuple[IntArray,
                 served.append((kind, per_h, work))
     if shop.charge_h > 0:
         _peak_rows(model, shop, scale, served)
-    return capacity, ready
+    return Shared(capacity, ready, columns)
 
 
 def _batch_rows(model: Programme, shop: Market, scale: float) -> IntArray:

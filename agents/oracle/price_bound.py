@@ -125,10 +125,10 @@ def _least_hour_usd(cars: CarSteps, stays: Stays, shop: Market, until: IntArray)
 def requests_bound(shop: Market, prices: Prices) -> float:
     """Most that requests can earn if capacity is bought at the prices [USD]."""
     model = Programme()
-    capacity, ready = shared_rows(model, shop, 1.0)
-    bought = model.columns(capacity.size, -prices.work_usd.ravel())
-    model.put(capacity.ravel(), bought, 1.0)
-    model.put(ready, model.columns(ready.size, -prices.ready_usd), 1.0)
+    shared = shared_rows(model, shop, 1.0)
+    bought = model.columns(shared.capacity.size, -prices.work_usd.ravel())
+    model.put(shared.capacity.ravel(), bought, 1.0)
+    model.put(shared.ready, model.columns(shared.ready.size, -prices.ready_usd), 1.0)
     return model.solve().bound
 
 

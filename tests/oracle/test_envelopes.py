@@ -9,13 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents.oracle.bound import Case
+from agents.oracle.bound import Case, bound_usd, case_of
+from agents.oracle.economics import _cheap_left_h, _may_draw, car_steps
 from agents.oracle.tape import Tape
 from fleet_env.dynamics import energy, feeder, thermal, wear
 from fleet_env.dynamics.energy import FILL, GRID, PACK
 from fleet_env.dynamics.serving_setup import serving_setup
 from fleet_env.rewards import wear_usd_per_fade_kwh
-from fleet_env.types import EVSE_L1, EVSE_L2_11, EVSE_NONE, FloatArray
+from fleet_env.types import EVSE_L1, EVSE_L2_11, EVSE_NONE, BoolArray, FloatArray
 from fleet_env.world import EXCESS_ZERO_K
 from tests.oracle.plays import (
     CARDS,
@@ -103,6 +104,90 @@ def test_transformers_bill_and_limit_what_is_refilled(
     bought = flow.meter_kwh - flow.twin_meter_kwh
     assert (bought >= refill / step.eta - 2 * KWH).all()
     assert (np.maximum(refill, 0.0) / step.eta).sum() <= left + 4 * KWH * step.gap.size
+
+
+@pytest.fixture(scope="module", params=[0.0, 3.0])
+def managed(request: pytest.FixtureRequest) -> tuple[Tape, FloatArray, BoolArray, float]:
+    """A tape, the least power on duty [kW], `_may_draw`, and the margin it is for [h]."""
+    tape = tapes_of(small("suburb", 80), [1])[0][0]
+    cars = car_steps(tape)
+    awake_kw = np.divide(
+        cars.duty_kwh, cars.on_h, out=np.full(cars.on_h.shape, 0.3), where=cars.on_h > 0
+    )
+    return tape, awake_kw, _may_draw(tape, awake_kw, request.param), request.param
+
+
+@given(
+    seed=st.integers(0, 2**31),
+    owed_kwh=st.floats(0.0, 10.0),
+    more_kw=st.floats(0.0, 1.5),
+    more_h=st.floats(0.0, 6.0),
+)
+@settings(max_examples=60)
+def test_where_the_manager_draws_on_the_pack_the_share_is_not_forced(
+    managed: tuple[Tape, FloatArray, BoolArray, float],
+    seed: int,
+    owed_kwh: float,
+    more_kw: float,
+    more_h: float,
+) -> None:
+    tape, awake_kw, may_draw, margin_h = managed
+    rng, num = np.random.default_rng(seed), awake_kw.size
+    p_dc_kw = awake_kw + more_kw * rng.random(num)
+    step, outlook = _manager_sees(tape, p_dc_kw, owed_kwh * rng.random(num))
+    mode = energy.choose_mode(
+        "managed",
+        step,
+        outlook,
+        margin_h=margin_h + more_h * rng.random(num),  # what a policy sets, above the least
+        wear_usd_per_kwh=tape.config.energy.pack_wear_usd_per_kwh,
+    )
+    draws = (mode == PACK) & (step.compute_kwh > 0)
+    assert not (draws & ~may_draw).any()
+    if owed_kwh < 0.1 and more_h < 0.1:  # else cars may owe too much
+        assert draws.any()
+
+
+def _manager_sees(
+    tape: Tape, p_dc_kw: FloatArray, owed_kwh: FloatArray
+) -> tuple[energy.PlugStep, energy.Outlook]:
+    """All car-steps of a tape as the simulation shows them to the manager, with charge owed."""
+    v, sim = tape.visits, tape.sim
+    params, table, plug, car = sim.world.params, sim.table, sim.world.evse_table, v.car
+    pack_kwh = params.pack_kwh[car].astype(np.float64)
+    awake_h = v.on_h.astype(np.float64)
+    step = energy.PlugStep(
+        need_kwh=v.need_kwh.astype(np.float64),
+        gap=owed_kwh / pack_kwh,
+        pack_kwh=pack_kwh,
+        compute_kwh=p_dc_kw * awake_h,
+        wall_kwh=sim.chips.wall_kw(p_dc_kw) * awake_h,
+        plug_h=v.here_h.astype(np.float64),
+        awake_h=awake_h,
+        ac_kw=plug.ac_kw[v.evse],
+        eta=plug.eta[v.evse],
+        dc_kw=plug.dc_kw[v.evse],
+    )
+    outlook = energy.Outlook(
+        soc=v.twin_soc - step.gap,
+        charge_limit=params.charge_limit[car],
+        reserve_soc=params.reserve_soc[car],
+        price_usd_per_kwh=table.price[v.step, v.area],
+        cheap=table.cheap[v.step, v.area],
+        threshold_usd_per_kwh=table.refill_price[v.step, v.area],
+        cheap_left_h=_cheap_left_h(tape),
+    )
+    return step, outlook
+
+
+def test_a_lower_margin_of_the_manager_never_lowers_the_bound() -> None:
+    tape = tapes_of(small("suburb", 80), [1])[0][0]
+    free, plain = case_of(tape, margin_h=0.0), case_of(tape)
+    assert tape.config.energy.margin_h == 3.0
+    assert (free.cars.forced <= plain.cars.forced).all()
+    assert (free.cars.forced < plain.cars.forced).any()
+    assert bound_usd(free, 80) >= bound_usd(case_of(tape, margin_h=3.0), 80) * (1 - ROUNDING)
+    np.testing.assert_array_equal(case_of(tape, margin_h=3.0).cars.forced, plain.cars.forced)
 
 
 @given(

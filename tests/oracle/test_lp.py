@@ -13,10 +13,12 @@ from hypothesis import strategies as st
 
 from agents.oracle.bound import Case, bound_usd, plan_of
 from agents.oracle.economics import CarSteps
+from agents.oracle.limits import Limits
 from agents.oracle.lp import Plan as LPPlan
 from agents.oracle.lp import Prices, foresight
 from agents.oracle.market import Market
 from agents.oracle.price_bound import price_bound
+from agents.oracle.programme import INFINITY, Programme
 from agents.oracle.stays import Stays, some_stays
 from fleet_env.config import EnvConfig
 from fleet_env.types import BoolArray, FloatArray
@@ -135,6 +137,54 @@ def test_a_peak_is_that_of_the_hour_and_its_charge_is_spared() -> None:
     assert plan.bound_usd == pytest.approx(20.0 + 3.0 - 0.2 - 0.2 * 3.5, abs=1e-5)
     relaxed = foresight(cars, one_stay(2), shop)  # half on duty in the second hour
     assert relaxed.bound_usd == pytest.approx(20.0 + 3.0 - 0.15 - 0.2 * 3.0, abs=1e-5)
+
+
+def no_limits(num: int, **values: Any) -> Limits:
+    plain: dict[str, Any] = {
+        "cap_h": np.inf, "car": np.zeros(0, int), "step": np.zeros(0, int), "hours": np.zeros(0),
+        "home": np.full(num, -1), "headroom_kwh": None, "eta": np.ones(num),
+    }  # fmt: skip
+    return Limits(**{**plain, **values})
+
+
+def test_a_cap_of_owners_limits_hours_on_duty() -> None:
+    # two hours of work, each worth 2 - 0.1 - 2 x 0.2; 1.5 h allowed
+    cars, shop = car_steps(2, start_h=0.0), shop_of(np.ones(2))
+    capped = foresight(cars, one_stay(2), shop, limits=no_limits(2, cap_h=1.5))
+    assert capped.bound_usd == pytest.approx(1.5 * 1.5, abs=1e-6)
+
+
+def test_a_download_has_to_be_sat_out_before_work() -> None:
+    # after 2 h on duty of a download of 2 h all of the second hour may be work, of 4 h half of it;
+    # an hour awake costs 0.1 + 0.2, an hour of work 0.2 more, and earns 2
+    cars, shop = car_steps(2, start_h=0.0), shop_of(np.array([0.0, 1.0]))
+    down = {"car": np.array([0]), "step": np.array([0])}
+    two = no_limits(2, **down, hours=np.array([2.0]))
+    plan = foresight(cars, one_stay(2), shop, limits=two)
+    assert plan.bound_usd == pytest.approx(1.8 - 0.6, abs=1e-6)  # on duty in both hours
+    four = no_limits(2, **down, hours=np.array([4.0]))
+    plan = foresight(cars, one_stay(2), shop, limits=four)
+    assert plan.bound_usd == pytest.approx(0.5 * 1.8 - 0.6, abs=1e-6)  # 2 h of 4: half a lot
+
+
+def test_a_transformer_limits_what_is_refilled() -> None:
+    # 2 kWh of work, of which 1 kWh at the meter (0.8 in the pack) at 0.2, and the rest owed at 0.5
+    cars, shop = car_steps(1, start_h=0.0), shop_of(np.ones(1))
+    room = no_limits(1, home=np.array([0]), headroom_kwh=np.array([[1.0]]), eta=np.array([0.8]))
+    plan = foresight(cars, one_stay(1), shop, limits=room)
+    assert plan.bound_usd == pytest.approx(2.0 - 0.1 - 0.8 * 0.2 - 1.2 * 0.5, abs=1e-6)
+
+
+def test_the_dual_objective_is_a_bound_by_hand() -> None:
+    # max 3 x + 2 y with x + y <= 4, x <= 1, y >= 0: duals 2 of the row and 1 of x
+    model = Programme()
+    at = model.columns(2, np.array([3.0, 2.0]), np.array([1.0, INFINITY]))
+    model.put(model.rows(1, upper=4.0).repeat(2), at, 1.0)
+    assert model.dual_objective(np.array([2.0]), np.array([1.0, 0.0])) == 9.0
+    assert model.dual_objective(np.array([2.5]), np.array([0.5, -0.5])) == 10.5  # worse duals
+    found = model.solve()
+    assert found.bound == pytest.approx(9.0, rel=1e-6)
+    assert found.bound >= max(9.0 - 1e-9, found.objective)
 
 
 # three cars of a quiet day in steps of an hour: all on/off plans can be played
