@@ -36,6 +36,7 @@ _DEADBAND_SOC = 0.01  # RewardConfig.shortfall_deadband_soc, design
 _FULL_LFP_SOC, _FULL_NCA_SOC = 1.0, 0.9  # highest charge limits; domain 7
 _LIMIT_STEPS = 20.0  # owners set charge limits in steps of 1/20; a twin at rest on one is full
 _ON_LIMIT = 1e-4  # soc; of float32 sums
+DEPARTURES = ("usual", "stated")
 PRICE_SLACK_USD = 1e-5  # float32 copies of one tariff price count as equal
 
 
@@ -55,10 +56,14 @@ class CostSettings:
     guard: float = 0.7  # of the deadband, free to use; 0.9, 0.8, 0.7: 2.77, 2.94, 2.95 on train
     risk_spread_h: float = 3.0  # on-duty hours that share a crossing; 1, 2, 3, 4 on train
     crossed_share: float = 0.02  # of its price for a car beyond; 1, 0.2, 0.05, 0.02 on train
+    departures: str = "usual"  # usual: as often early or late as measured; stated: as owners say
     linger_h: float = 0.5  # of duty before the refill can begin; two steps
     start_cost: bool = True  # count what starts and stops cost (off: a trap that has a test)
 
     def __post_init__(self) -> None:
+        if self.departures not in DEPARTURES:
+            expected = " or ".join(DEPARTURES)
+            raise ValueError(f"{type(self).__name__}.departures={self.departures!r}: {expected}")
         check_settings(
             self,
             defer_margin_h=(0.0, 48.0),
@@ -247,7 +252,10 @@ def _risk(
     grows = defers | ~plugged | (twin < limit - _ON_LIMIT)
     over = grows & (gap_kwh + kw * step_h > settings.guard * _DEADBAND_SOC * pack_kwh)
     hour = np.floor(cars("local_hour") + np.float32(1e-3)).astype(np.intp) % 24
-    chance = chance_of_leaving(hour, cars("stay_h"), safe_h)
+    if settings.departures == "stated":
+        chance: FloatArray = (safe_h > cars("stay_h")).astype(np.float32)
+    else:
+        chance = chance_of_leaving(hour, cars("stay_h"), safe_h)
     events = np.where(
         cars("evse_kw") < _L1_BELOW_KW, settings.events_level1, settings.events_level2
     )
