@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
@@ -27,8 +27,9 @@ NOT_PLAIN = (PLANNERS, "tuned")  # families with a solver or a search behind the
 NOTE = (
     "Headroom: (bound - best plain rule) / bound, with 95 % bootstrap interval by demand day; the "
     "rule is chosen by its mean on {choice}, not on the days it is scored on, and may earn less "
-    "here than another. Gate: headroom of 10 % or more, and a planner (mpc, price_index: forecasts "
-    "alone) above that rule by more than its paired interval; else there is nothing to learn."
+    "here than another. Gate: headroom of 10 % or more, and the planner (mpc, price_index: "
+    "forecasts alone) that was best on those other days above that rule by more than its paired "
+    "interval; else there is nothing to learn."
 )
 
 
@@ -54,16 +55,12 @@ class Headroom:
     usd: Interval  # bound - rule
     share: Interval | None  # of the bound; None where the card is not worth it
     planners: dict[str, Interval]  # what each earns above the rule, paired by day
-
-    @property
-    def planner(self) -> str | None:
-        """Planner that clears the rule best, or misses it least."""
-        return max(self.planners, key=lambda name: self.planners[name].low, default=None)
+    planner: str | None  # the best one, chosen on other days: the one that the gate asks
 
     @property
     def reached(self) -> bool:
-        """Whether a planner earns more than the rule by more than its interval."""
-        return any(gain.low > 0 for gain in self.planners.values())
+        """Whether the planner earns more than the rule by more than its interval."""
+        return self.planner is not None and self.planners[self.planner].low > 0
 
     @property
     def verdict(self) -> str:
@@ -72,7 +69,7 @@ class Headroom:
             return "not worth it"
         if self.share.point < GATE_SHARE:
             return "little headroom"
-        if not self.planners:
+        if self.planner is None:
             return "no planner"
         return "worth learning" if self.reached else "out of reach"
 
@@ -82,12 +79,14 @@ class Headroom:
         return self.verdict == "worth learning"
 
 
-def choose_rule(choice: pd.DataFrame) -> str:
-    """Name the policy with the highest mean return, the first of equal ones."""
-    return str(choice.groupby("policy", sort=False)["return"].mean().idxmax())
+def choose(choice: pd.DataFrame, wanted: Callable[[str], bool]) -> str | None:
+    """Name the wanted policy with the highest mean return, the first of equal ones."""
+    mean = choice.groupby("policy", sort=False)["return"].mean()
+    mean = mean[[wanted(str(name)) for name in mean.index]]
+    return None if mean.empty else str(mean.idxmax())
 
 
-def measure(records: pd.DataFrame, rule: str, seed: int) -> Headroom:
+def measure(records: pd.DataFrame, rule: str, planner: str | None, seed: int) -> Headroom:
     """Measure the headroom of one card.
 
     Parameters
@@ -96,6 +95,8 @@ def measure(records: pd.DataFrame, rule: str, seed: int) -> Headroom:
         Of all policies on the same scenarios, with `bound_usd`.
     rule : str
         The best plain one, chosen on other days.
+    planner : str, optional
+        The best planner there; None if none was played.
     seed : int
         Of the bootstrap.
     """
@@ -115,6 +116,7 @@ def measure(records: pd.DataFrame, rule: str, seed: int) -> Headroom:
             for name in money
             if is_planner(name)
         },
+        planner=planner,
     )
 
 
@@ -174,13 +176,16 @@ def play_choice(
     folder: RunFolder,
     column: str = "card",
 ) -> pd.DataFrame | None:
-    """Play the plain rules among `policies` on the days of the choice; None if there are none."""
-    plain = [name for name in policies if is_plain(name)]
-    if not plain:
+    """Play the rules and planners among `policies` on the days of the choice.
+
+    None if there is no plain rule among them.
+    """
+    names = [name for name in policies if is_plain(name) or is_planner(name)]
+    if not any(is_plain(name) for name in names):
         return None
     other = settings.other_days(days)
     under = f"choice/{other.split}_{other.first}_{other.count}/"
-    return play_matrix("choice of a rule:", cards, plain, other, seed, folder, column, under)
+    return play_matrix("choice of a rule:", cards, names, other, seed, folder, column, under)
 
 
 def solve_bounds(
@@ -202,7 +207,7 @@ def solve_bounds(
 
 def plain_row(found: Headroom) -> dict[str, Any]:
     """Turn a headroom into JSON data, with its verdict in a word and in a sentence."""
-    summary = asdict(found) | {"planner": found.planner, "verdict": found.verdict}
+    summary = asdict(found) | {"verdict": found.verdict}
     return summary | {"passes_gate": found.passes, "sentence": sentence(found)}
 
 
@@ -228,13 +233,13 @@ def _gate(found: Headroom) -> str:
         return f"Under the gate: less than {GATE_SHARE:.0%} is left, nothing to learn here."
     if verdict == "no planner":
         return "Gate open: no planner was played, so that nobody shows what is within reach."
-    gains = "; ".join(f"{name} {usd_text(gain)}" for name, gain in found.planners.items())
+    gain = f"{found.planner} {usd_text(found.planners[str(found.planner)])} USD per car-month"
     if verdict == "out of reach":
         return (
-            "Under the gate: no planner earns more than that rule by more than its interval "
-            f"({gains} USD per car-month), so that the headroom may be out of reach."
+            "Under the gate: the best planner of other days does not earn more than that rule by "
+            f"more than its interval ({gain}), so that the headroom may be out of reach."
         )
-    return f"Passes the gate: planners above that rule by {gains} USD per car-month."
+    return f"Passes the gate: above that rule by {gain}."
 
 
 def usd_text(found: Interval) -> str:
@@ -264,8 +269,10 @@ def measure_all(
     """
     if choice is None:
         return {}
-    chosen = {str(name): choose_rule(part) for name, part in choice.groupby(column, sort=False)}
-    return {
-        str(name): measure(part, chosen[str(name)], seed)
-        for name, part in records.groupby(column, sort=False)
-    }
+    parts = {str(name): part for name, part in choice.groupby(column, sort=False)}
+    found = {}
+    for key, part in records.groupby(column, sort=False):
+        name = str(key)
+        rule, planner = choose(parts[name], is_plain), choose(parts[name], is_planner)
+        found[name] = measure(part, str(rule), planner, seed)
+    return found
