@@ -360,7 +360,7 @@ def test_that_check_finds_pieces_that_are_too_dear() -> None:
         assert worth_of(worse, duty) < earned
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("card", CARDS)
 def test_the_programme_makes_at_least_as_much_of_any_duty_on_all_cards(card: str) -> None:
     _check_plans(card, 50, [1, 2, 3])

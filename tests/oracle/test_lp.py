@@ -274,7 +274,7 @@ def test_more_demand_or_more_cars_never_lower_the_optimum(case: Case) -> None:
     assert 0.0 <= worth(*some, 1.0) <= all_cars + 1e-6
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("card", ["suburb", "paid", "mixed", "claim", "peak", "world", "storm"])
 def test_price_bound_of_64_cars_is_near_the_programme(card: str, record_property: Record) -> None:
     _, cases = tapes_of(small(card, 64), [0, 1, 2])
