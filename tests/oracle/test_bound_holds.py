@@ -17,6 +17,8 @@ from fleet_env.vector_env import FleetVectorEnv
 from tests.oracle.plays import CARDS, ROUNDING, hard_plans, play, small, table_of, tapes_of
 
 COMPETITORS = tuple(n for n in agents.names() if not getattr(policy_class(n), "privileged", False))
+# the best of the families, and everybody on duty; all others in the long run
+STRONG = ("full_cost_first", "mpc", "tuned_index", "cheapest_first", "peak_shaver", "always_on")
 REPLAYS = (0.05, 0.5, 0.95)  # shares on duty from which a relaxed plan is played
 
 
@@ -64,8 +66,8 @@ def test_bound_is_above_every_play() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("card", CARDS)
-def test_bound_is_above_every_policy(card: str) -> None:
-    _check_card(card, 16, [0], COMPETITORS, num_hard=1)
+def test_bound_is_above_the_best_policies(card: str) -> None:
+    _check_card(card, 16, [0], STRONG, num_hard=1)
 
 
 @pytest.mark.long
