@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -12,26 +11,9 @@ import pytest
 from agents import registry
 from agents.heuristics.cheapest_first import CheapestFirst
 from experiments import agents as verb
-from experiments import cli, schema
+from experiments import schema
 
 PAGE = Path(schema.config_dir()).parent / "docs" / "agents.md"
-
-
-@pytest.fixture
-def fleet(monkeypatch, capsys):
-    """Return a function that runs a command line: status, stdout, stderr."""
-    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")  # restored afterwards: the command sets it
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["fleet", *arguments])
-        status = 0
-        try:
-            cli.main()
-        except SystemExit as leave:
-            status = int(leave.code or 0)
-        return status, *capsys.readouterr()
-
-    return run
 
 
 def test_the_page_of_the_policies_is_up_to_date():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from agents import registry
-from experiments import bounds, cli, headroom, headroom_report, report, score
+from experiments import bounds, headroom, headroom_report, report, score
 from experiments.bound_settings import BoundSettings
 from experiments.headroom import Headroom
 from experiments.plots.compare import plot_money
@@ -474,24 +473,6 @@ def test_columns_are_cut_into_blocks_that_fit():
 
 PLAY = ("num_episodes=2", "env.num_cars=12", "bound.choose_episodes=2")
 RULES = "policies=[dc_only,cheapest_first,consolidate]"
-
-
-@pytest.fixture
-def fleet(tmp_path, monkeypatch, capsys):
-    """Return a function that runs a command line in an empty folder: status, stdout, stderr."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")  # restored afterwards: the command sets it
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["fleet", *arguments])
-        status = 0
-        try:
-            cli.main()
-        except SystemExit as leave:
-            status = int(leave.code or 0)
-        return status, *capsys.readouterr()
-
-    return run
 
 
 def not_again(*arguments):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -28,24 +27,6 @@ pytestmark = pytest.mark.slow  # every test starts the command line at least onc
 TINY = ("env.num_cars=20", "num_episodes=2")
 NO_BOUND = "bound=none"  # test_bound_report.py has it
 OPTIONS = ("env.num_cars=3", "num_episodes=2", "policies=[dc_only,always_on]", NO_BOUND)
-
-
-@pytest.fixture
-def fleet(tmp_path, monkeypatch, capsys):
-    """Return a function that runs a command line in an empty folder: status, stdout, stderr."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")  # restored afterwards: the command sets it
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["fleet", *arguments])
-        status = 0
-        try:
-            cli.main()
-        except SystemExit as leave:
-            status = int(leave.code or 0)
-        return status, *capsys.readouterr()
-
-    return run
 
 
 def test_compare_writes_prints_and_draws(fleet):
