@@ -22,6 +22,7 @@ from fleet_env.generators.clock import MIN_PER_DAY, YEAR_OF_SPLIT, load_zone
 from fleet_env.regions import regions_of
 from fleet_env.rewards import request_kwh
 from fleet_env.types import CLASSES
+from fleet_env.units import MIN_PER_H
 from fleet_env.vector_env import FleetVectorEnv
 
 StepHook = Callable[[int, Sequence[int], dict[str, Any]], None]  # step, scenarios, info
@@ -82,7 +83,7 @@ def play(
     frames = []
     for scenarios in days.batches():
         env = FleetVectorEnv(num_envs=len(scenarios), split=days.split, config=config)
-        policy = registry.make(policy_name, **(options or {}))
+        policy = registry.make(policy_name, **_told(config, policy_name, options or {}))
         rng = np.random.default_rng([seed, zlib.crc32(policy_name.encode()), *scenarios])
         episode = _episode(env, policy, scenarios, rng, on_step)
         env.close()
@@ -90,6 +91,13 @@ def play(
         size = {"num_cars": config.num_cars, "days": config.days}
         frames.append(pd.DataFrame({**head, **size, **_start(env), **episode}))
     return pd.concat(frames, ignore_index=True)
+
+
+def _told(config: EnvConfig, policy_name: str, options: dict[str, Any]) -> dict[str, Any]:
+    """Settings of a policy, and the length of a step for one that plans with it."""
+    if "step_h" not in registry.setting_names(policy_name):
+        return options
+    return {"step_h": config.step_min / MIN_PER_H} | options
 
 
 def _start(env: FleetVectorEnv) -> dict[str, Any]:

@@ -32,6 +32,7 @@ _IS_NEW: BoolArray = np.isin(np.arange(NUM_COHORTS), NEWCOMERS)[:, None]
 _SEEN_SCALE_H = 6.0  # how long a supply above or below the usual one is thought to last; est
 _USUALLY_DEFER = 0.7  # of the cars seen in the evening hours of train days; est
 _TIER_BINS = len(STAY_BIN_H)
+_LONGEST_H = 32.0  # end of the last bin of stated stays: a day after 16 h is as far as plans see
 
 
 @dataclass(frozen=True)
@@ -97,10 +98,13 @@ def gather(cars: Seen, costs: CarCosts) -> Sums:
     return Sums(sums, stays.reshape(*shape, _TIER_BINS))
 
 
-def expect_supply(obs: Obs, row: int, sums: Sums, middle_h: FloatArray, tail_h: float) -> Cohorts:
+def expect_supply(
+    obs: Obs, row: int, sums: Sums, middle_h: FloatArray, tail_h: float, departures: str
+) -> Cohorts:
     """Turn the sums of a row into cohorts over the intervals of a grid."""
     num_cars, there = obs["mask"].shape[1], sums.stays[row].sum(axis=1).astype(np.float64)
-    survival = _survival(obs["fleet"][row], sums.stays[row], middle_h)
+    left = _left_as_stated(middle_h) if departures == "stated" else _left(obs, row, middle_h)
+    survival = _survival(left, sums.stays[row])
     num = there[:, None] * survival / num_cars
     num[NEWCOMERS] = _to_come(obs, row, there, num.sum(axis=0), middle_h)
     mean = _means({name: values[row] for name, values in sums.of.items()}, there)
@@ -130,15 +134,27 @@ def _to_come(
     return by_tier
 
 
-def _survival(fleet: FloatArray, stays: IntArray, middle_h: FloatArray) -> FloatArray:
-    """Share of each cohort that is still there in the middle of each interval, (k, T)."""
+def _left(obs: Obs, row: int, middle_h: FloatArray) -> FloatArray:
+    """Share that has left by the middle of each interval, by stated stay, (bins, T): measured."""
+    fleet = obs["fleet"][row]
     angle = float(np.arctan2(fleet[FLEET["hour_sin"]], fleet[FLEET["hour_cos"]]))
     hour = int(np.floor(angle * 12.0 / np.pi + 1e-3)) % 24
     left = np.concatenate([np.zeros((_TIER_BINS, 1)), leaving()[hour]], axis=1)
     times = np.array([0.0, *WITHIN_H])
-    by_bin = np.stack([1.0 - np.interp(middle_h, times, row) for row in left])
+    return np.stack([np.interp(middle_h, times, of_bin) for of_bin in left])
+
+
+def _left_as_stated(middle_h: FloatArray) -> FloatArray:
+    """Share that has left if all leave as stated, stays even within a bin, (bins, T)."""
+    starts, ends = np.array(STAY_BIN_H), np.array([*STAY_BIN_H[1:], _LONGEST_H])
+    share: FloatArray = (middle_h - starts[:, None]) / (ends - starts)[:, None]
+    return np.clip(share, 0.0, 1.0)
+
+
+def _survival(left: FloatArray, stays: IntArray) -> FloatArray:
+    """Share of each cohort that is still there in the middle of each interval, (k, T)."""
     share = stays / np.maximum(stays.sum(axis=1, keepdims=True), 1)
-    there: FloatArray = share @ by_bin
+    there: FloatArray = share @ (1.0 - left)
     return there
 
 

@@ -389,6 +389,9 @@ NEGATIVE = {"energy": {"tariff": "flat", "flat_usd_per_kwh": -0.2}, "season": "J
         {"step_min": 5, "serving": {"tail_min": 15.0}},
         {"feeder": {"start_spread_min": 10.0}},
         {"serving": {"hedge": True}, "demand": {"load": 0.1}},
+        {"fleet": {"weights_missing_share": 0.5, "cellular_share": 0.5}},
+        {"owners": {"cap_h_per_month": 60.0}, "demand": {"load": 2.0}},
+        {"energy": {"tariff": "flat"}, "demand": {"batch_share": 1.0}},
     ],
     ids=[
         "public",
@@ -400,8 +403,17 @@ NEGATIVE = {"energy": {"tariff": "flat", "flat_usd_per_kwh": -0.2}, "season": "J
         "warm",
         "spread",
         "hedge",
+        "downloads and cellular links",
+        "capped",
+        "flat, batch alone",
     ],
 )
 def test_the_programme_holds_in_strange_worlds(overrides: dict[str, object]) -> None:
     card = "claim" if overrides is CHEAP_PUBLIC else "suburb"
     _check_plans(card, 50, [0, 1], **overrides)
+
+
+@pytest.mark.slow
+def test_the_programme_holds_where_parameters_are_drawn_by_row() -> None:
+    ranges = {"load": [0.25, 1.0], "level1_share": [0.15, 0.5], "shortfall_usd": [5.0, 50.0]}
+    _check_plans("suburb", 50, [0, 1, 2], randomise=ranges)
