@@ -17,7 +17,7 @@ from rich.table import Table
 
 from experiments import deck, report, schema
 from experiments.matrix import play_matrix
-from experiments.records import RunFolder, flat, write_atomic, write_csv, write_json
+from experiments.records import RunFolder, flat, read_csv, write_atomic, write_csv, write_json
 from experiments.runner import policies_or_all
 from fleet_env.config import EnvConfig
 from fleet_env.generators.start import mean_plugged_linked
@@ -28,7 +28,11 @@ PAGE_HEAD = """# Scenario cards
 
 `env=NAME` plays a card, `fleet cards` lists them with what a quick run gives, and
 `fleet compare cards=all` plays every rule on every card. A card is a file `conf/env/NAME.yaml`;
-`fleet cards play=false` writes this page from those files. In brackets: the suburb's value.
+`fleet cards play=false headroom=docs/headroom.csv` writes this page from those files and from the
+headroom that `fleet compare cards=all` measured (20 test days, each with a fleet of its own; cards
+of more than 1,000 cars with 1,000). In brackets: the suburb's value. Gate: a card is worth learning
+if the best plain rule leaves 10 % of the bound or more and a planner with the same information
+earns more than that rule.
 """
 WIDTH = 100  # of the page [characters]
 NOTE = (
@@ -77,7 +81,8 @@ def list_cards(
         for name, figures in _measure(settings, cards, out).items():
             rows[name] |= figures
     else:
-        write_atomic(out / "cards.md", lambda file: file.write_text(page(cards), "utf-8"))
+        text = page(cards, read_headroom(settings.headroom))
+        write_atomic(out / "cards.md", lambda file: file.write_text(text, "utf-8"))
     listed = list(rows.values())
     write_csv(out / "cards.csv", pd.DataFrame(listed))
     write_json(out / "cards.json", {"cards": listed})
@@ -190,12 +195,34 @@ def _wrap(text: str) -> str:
     return fill(text, WIDTH, break_long_words=False, break_on_hyphens=False)
 
 
-def page(cards: Mapping[str, EnvConfig]) -> str:
-    """Write the page of the cards (Markdown)."""
+def read_headroom(file: str) -> dict[str, str]:
+    """Read what was measured of every card, in a sentence; nothing without a file.
+
+    Raises
+    ------
+    ValueError
+        If the file is not a headroom.csv.
+    """
+    if not file:
+        return {}
+    frame = read_csv(Path(file))
+    missing = {"card", "sentence"} - set(frame)
+    if missing:
+        raise ValueError(
+            f"headroom={file}: no column {', '.join(sorted(missing))}; expected the "
+            "headroom.csv of `fleet compare cards=all`"
+        )
+    return dict(zip(frame["card"], frame["sentence"], strict=True))
+
+
+def page(cards: Mapping[str, EnvConfig], measured: Mapping[str, str]) -> str:
+    """Write the page of the cards (Markdown), with what was measured of each."""
     parts = [PAGE_HEAD]
     for name, card in cards.items():
         changed = "; ".join(changes(card)) or "nothing: it is the default"
-        text = (paragraph(name), f"Changes: {changed}.")
+        text = [paragraph(name), f"Changes: {changed}."]
+        if name in measured:
+            text.append(measured[name])
         parts.append("\n\n".join([f"## {name}", *(_wrap(t) for t in text)]) + "\n")
     return "\n".join(parts)
 

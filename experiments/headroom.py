@@ -23,7 +23,7 @@ from fleet_env.units import DAYS_PER_MONTH
 
 GATE_SHARE = 0.10  # of the bound that a plain rule leaves; design 5
 PLANNERS = "planners"  # family that plans on forecasts: the reachable line
-NOT_PLAIN = (PLANNERS, "tuned")  # families with a solver or a search behind them
+NOT_PLAIN = (PLANNERS, "tuned", "learned")  # a solver, a search or a training behind them
 NOTE = (
     "Headroom: (bound - best plain rule) / bound, with 95 % bootstrap interval by demand day; the "
     "rule is chosen by its mean on {choice}, not on the days it is scored on, and may earn less "

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from rich.table import Table
 
 from experiments import report
-from experiments.headroom import NOTE, Change, Headroom, share_text, usd_text
+from experiments.headroom import NOTE, Change, Headroom, sentence, share_text, usd_text
 from experiments.plots.headroom import plot_headroom, plot_headroom_changes
 from experiments.records import flat, write_atomic
 
@@ -96,7 +96,8 @@ def _rows(found: Mapping[str, Headroom]) -> Iterator[tuple[str, dict[str, Any]]]
     for label, card in found.items():
         row = dict(flat(asdict(card)))
         row = {key: value for key, value in row.items() if value not in ({}, None)}
-        yield label, row | {"best_planner": card.planner, "verdict": card.verdict}
+        verdict = {"verdict": card.verdict, "sentence": sentence(card)}
+        yield label, row | {"best_planner": card.planner} | verdict
 
 
 def changes_frame(changes: Mapping[str, Change]) -> pd.DataFrame:

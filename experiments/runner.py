@@ -94,7 +94,7 @@ def play(
 
 
 def _told(config: EnvConfig, policy_name: str, options: dict[str, Any]) -> dict[str, Any]:
-    """Settings of a policy, and the length of a step for one that plans with it."""
+    """Add the length of a step to the settings of a policy that plans with it."""
     if "step_h" not in registry.setting_names(policy_name):
         return options
     return {"step_h": config.step_min / MIN_PER_H} | options

@@ -110,13 +110,15 @@ def expect_supply(
     mean = _means({name: values[row] for name, values in sums.of.items()}, there)
     usd, idle_usd = _costs_ahead(obs["fleet"][row], mean, there, middle_h)
     before = np.concatenate([np.ones((NUM_COHORTS, 1)), survival[:, :-1]], axis=1)
+    late = mean["late"] / FULL_ETA + mean["wear"]
     return Cohorts(
         num=num,
         on_duty=sums.of["on_duty"][row] / num_cars,
         usd_per_h=usd,
         stays=np.where(_IS_NEW, 1.0, survival / np.maximum(before, 1e-9)),
         start_h=mean["start_h"],
-        start_usd=mean["idle_kw"] * (mean["late"] / FULL_ETA + mean["wear"]) * tail_h,
+        # below 0 at prices below 0, but nobody starts a car for its tail's sake
+        start_usd=np.maximum(mean["idle_kw"] * late * tail_h, 0.0),
         idle_usd_per_h=idle_usd,
     )
 

@@ -89,9 +89,7 @@ def plan_row(
     obs = outlook.cars.obs
     grid = Grid.until(min(float(outlook.end_h[row]), HOURS_PER_DAY), settings.step_h)
     tail_h = settings.tail_min / MIN_PER_H * settings.start_cost
-    cohorts = expect_supply(
-        obs, row, outlook.sums, grid.middle_h, tail_h, settings.departures
-    )
+    cohorts = expect_supply(obs, row, outlook.sums, grid.middle_h, tail_h, settings.departures)
     demand = expect(
         obs, row, settings.forecast, grid.middle_h,
         float(outlook.chat_off[row]), float(outlook.batch_off[row]),

@@ -17,8 +17,9 @@ from agents.base import Obs, Policy
 from agents.costs.car_costs import CostSettings, Seen, heat_usd_per_kwh, price_cars
 from agents.costs.forecast import DemandMemory, expect
 from agents.costs.usual import WITHIN_H, chance_of_leaving, leaving, usual_day
-from agents.oracle.cohorts import HOLDS_70B, NUM_COHORTS, Cohorts
+from agents.oracle.cohorts import HOLDS_70B, NUM_COHORTS, Cohorts, expect_supply
 from agents.oracle.mpc import MPC
+from agents.oracle.outlook import Outlook
 from agents.oracle.plan import (
     NUM_INTERVALS,
     SCALE,
@@ -331,6 +332,20 @@ def test_a_cheaper_hour_later_is_waited_for(make_obs: MakeObs) -> None:
     assert MPC().act(waits, RNG).sum() == 0
     due = {"batch_due_1h": 0.3, "batch_due_4h": 0.3, "batch_due_12h": 0.3}
     assert MPC().act(make_obs(stuck, {**dear_now, **due}, shape=(1, 50)), RNG).sum() > 5
+
+
+def test_at_prices_below_zero_nobody_starts_a_car_for_its_tail(make_obs: MakeObs) -> None:
+    # a start that pays would be made without number in intervals of no length, after the end
+    below = {"price": -2.0, "ref_price": -2.0, "refill_price": -2.0}
+    obs = make_obs(below, {**below, "cheap": 1}, shape=(1, 50))
+    settings = MPC()
+    outlook = Outlook.of(obs, settings, settings._memory)
+    assert outlook.costs.late_usd_per_kwh.max() < 0
+    grid = Grid.until(2.0, settings.step_h)
+    supply = expect_supply(obs, 0, outlook.sums, grid.middle_h, 5 / 60, "usual")
+    assert supply.start_usd.min() == 0.0
+    plan = Planner().solve(supply, wanted(), grid, None)
+    assert np.isfinite(plan.objective_usd)
 
 
 def test_the_plan_does_not_see_the_size_of_the_fleet(make_obs: MakeObs) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 from matplotlib.figure import Figure
 
 from experiments import cards, schema
@@ -17,8 +18,16 @@ PAGE = Path(schema.config_dir()).parent / "docs" / "cards.md"
 
 
 def test_the_page_of_the_cards_is_up_to_date():
-    # `fleet cards play=false` writes it anew, as cards.md in its folder
-    assert PAGE.read_text("utf-8") == cards.page({name: scenario(name) for name in CARDS})
+    # `fleet cards play=false headroom=docs/headroom.csv` writes it anew, as cards.md in its folder
+    measured = cards.read_headroom(str(PAGE.with_name("headroom.csv")))
+    assert set(measured) == set(CARDS)
+    assert PAGE.read_text("utf-8") == cards.page({n: scenario(n) for n in CARDS}, measured)
+
+
+def test_a_file_that_holds_no_headroom_is_refused(tmp_path):
+    (tmp_path / "money.csv").write_text("card,usd\nsuburb,1.0\n")
+    with pytest.raises(ValueError, match=r"money.csv: no column sentence; expected the headroom"):
+        cards.read_headroom(str(tmp_path / "money.csv"))
 
 
 def test_the_page_names_every_change_with_the_value_before():
