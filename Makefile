@@ -66,5 +66,5 @@ $(VENV)/.cli: pyproject.toml constraints.txt | $(BIN)/python
 # torch first and by its pin: left to the resolver, another build of it may be drawn in
 $(VENV)/.dev: $(VENV)/.cli
 	$(INSTALL) torch
-	$(INSTALL) -e ".[cli,rl,dev]"
+	$(INSTALL) -e ".[cli,rl,sweep,dev]"
 	@touch $@

@@ -4,6 +4,9 @@ A policy class says what it is in class variables: `name`, `family` (of the rule
 and `source` (where the rule comes from), and in the first line of its docstring, its definition.
 One that is told the future or what the world hides says `privileged = True` (a bound, never a
 competitor); without the variable a policy sees what all see.
+
+Trained policies that the package carries (`agents.learned.shipped`) stand here by the names of
+their files. `learned` plays any other file; as it needs one, it is no part of `names()`.
 """
 
 from __future__ import annotations
@@ -37,43 +40,50 @@ from agents.heuristics.windows import (
     WaitAwhile,
 )
 from agents.index.policy import TunedIndex
+from agents.learned.policy import Learned
+from agents.learned.shipped import shipped
 from agents.oracle.mpc import MPC
 from agents.oracle.price_index import PriceIndex
 
-_BUILDERS: dict[str, Callable[..., Policy]] = {
-    rule.name: rule
-    for rule in (
-        DcOnly,
-        AlwaysOn,
-        RandomShare,
-        Koopman,
-        PluggedFullFirst,
-        IdleGate,
-        LongestStay,
-        CheapestFirst,
-        WarmFirst,
-        Consolidate,
-        FullCostFirst,
-        UniformProgress,
-        SafetyNet,
-        LeastLaxity,
-        HedgedSpares,
-        LowestPrice,
-        LowestWindow,
-        WaitAwhile,
-        LowestCarbon,
-        MyopicLP,
-        PeakShaver,
-        TunedIndex,
-        PriceIndex,
-        MPC,
-        DeliberatelyBad,
-    )
-}
+_POLICIES: tuple[Any, ...] = (  # families stand together
+    DcOnly,
+    AlwaysOn,
+    RandomShare,
+    Koopman,
+    PluggedFullFirst,
+    IdleGate,
+    LongestStay,
+    CheapestFirst,
+    WarmFirst,
+    Consolidate,
+    FullCostFirst,
+    UniformProgress,
+    SafetyNet,
+    LeastLaxity,
+    HedgedSpares,
+    LowestPrice,
+    LowestWindow,
+    WaitAwhile,
+    LowestCarbon,
+    MyopicLP,
+    PeakShaver,
+    TunedIndex,
+    PriceIndex,
+    MPC,
+    *shipped().values(),
+    Learned,
+    DeliberatelyBad,
+)
+_BUILDERS: dict[str, Callable[..., Policy]] = {policy.name: policy for policy in _POLICIES}
 
 
 def names() -> tuple[str, ...]:
-    """Names that `make` knows, in the order of the tables: the end of the scale first."""
+    """Names of the policies that play as they are, in the order of the tables."""
+    return tuple(name for name in _BUILDERS if name != Learned.name)
+
+
+def all_names() -> tuple[str, ...]:
+    """Names that `make` knows: `names()` and `learned`, which must be told a file."""
     return tuple(_BUILDERS)
 
 
@@ -83,7 +93,7 @@ def make(name: str, **settings: Any) -> Policy:
     Parameters
     ----------
     name : str
-        One of `names()`.
+        One of `all_names()`.
     **settings
         Fields of the policy's dataclass; the rest keep their defaults.
 
@@ -98,7 +108,7 @@ def make(name: str, **settings: Any) -> Policy:
         of range.
     """
     if name not in _BUILDERS:
-        raise ValueError(_unknown("policy", name, names()))
+        raise ValueError(_unknown("policy", name, all_names()))
     known = setting_names(name)
     for setting in settings:
         if setting not in known:
@@ -108,8 +118,13 @@ def make(name: str, **settings: Any) -> Policy:
 
 def setting_names(name: str) -> tuple[str, ...]:
     """Name the settings of policy `name`; its dataclass fields say their units and sources."""
+    return tuple(defaults(name))
+
+
+def defaults(name: str) -> dict[str, Any]:
+    """Return the settings of policy `name` as they are where nobody sets them."""
     rule: Any = _BUILDERS[name]
-    return tuple(field.name for field in fields(rule) if field.init)
+    return {field.name: field.default for field in fields(rule) if field.init}
 
 
 def policy_class(name: str) -> Any:

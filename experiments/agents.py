@@ -6,7 +6,7 @@ import inspect
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from functools import cache
 from itertools import groupby
 from pathlib import Path
@@ -31,8 +31,10 @@ PAGE_HEAD = """# Policies
 policy sees the same observation and answers with one duty bit per car; a privileged one is also
 told what the others are not (a bound, never a competitor). Numbers B1 to B27 are those of the
 catalogue of rules that the project was planned with. Constants are tuned on days of the split
-`train` alone; the comment beside a constant in its source says of which values. `fleet agents
-out=FOLDER` writes this page from the classes themselves.
+`train` alone; the comment beside a constant in its source says of which values. Learned policies
+are played without torch; what `fleet train` writes plays as `policy=learned
+policy.options.file=PATH`, and in Python as `agents.learned.load(PATH)`. `fleet agents out=FOLDER`
+writes this page from the classes themselves.
 """
 LEFT_OUT_HEAD = """## Left out
 
@@ -97,7 +99,7 @@ def main() -> None:
         sys.stdout.write(USAGE)
         return
     chosen = dict(_settings(arguments))
-    listed = [describe(name) for name in registry.names()]
+    listed = [describe(name) for name in registry.all_names()]
     console = report.console()
     console.print(table(listed))
     if "out" in chosen:
@@ -136,19 +138,17 @@ def describe(name: str) -> Description:
         family=str(said["family"]),
         definition=" ".join(definition.split()),
         source=str(said["source"]),
-        settings=tuple(_settings_of(rule, registry.make(name))),
+        settings=tuple(_settings_of(rule, registry.defaults(name))),
         privileged=bool(getattr(rule, "privileged", False)),
     )
 
 
-def _settings_of(rule: Any, policy: object) -> Iterator[Setting]:
-    for field in fields(rule) if is_dataclass(rule) else ():
-        if field.init:
-            # where its default stands: the first class of the line that names it
-            owner = next(c for c in rule.__mro__ if field.name in inspect.get_annotations(c))
-            group = "" if owner is rule else owner.__name__
-            note = _comments(owner).get(field.name, "")
-            yield Setting(field.name, getattr(policy, field.name), note, group)
+def _settings_of(rule: Any, defaults: Mapping[str, Any]) -> Iterator[Setting]:
+    for name, default in defaults.items():
+        # where its default stands: the first class of the line that names it
+        owner = next(c for c in rule.__mro__ if name in inspect.get_annotations(c))
+        group = "" if owner is rule else owner.__name__
+        yield Setting(name, default, _comments(owner).get(name, ""), group)
 
 
 @cache
@@ -213,9 +213,8 @@ def _entry(one: Description) -> str:
     text = f"{one.definition}{privileged} Source: {one.source}."
     lines = [f"### {one.name}\n", fill(text, WIDTH, break_on_hyphens=False), ""]
     for setting in own:
-        item = f"- `{setting.name}` {setting.default}" + (
-            f": {setting.note}" if setting.note else ""
-        )
+        default = f" {setting.default}" if setting.default != "" else ""
+        item = f"- `{setting.name}`{default}" + (f": {setting.note}" if setting.note else "")
         lines.append(fill(item, WIDTH, subsequent_indent="  ", break_on_hyphens=False))
     groups = _groups(one)
     if groups:

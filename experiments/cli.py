@@ -13,7 +13,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from agents import registry
 from experiments.nearest import nearest
-from experiments.schema import ROOTS, VerbError, setting_keys
+from experiments.schema import ROOTS, VerbError, agent_names, setting_keys
+from experiments.signals import InterruptedBySignal
 
 VERBS = {
     "compare": "every rule on the same test days, on one card or on all (cards=all)",
@@ -22,8 +23,9 @@ VERBS = {
     "evaluate": "one policy on the test days: fleet evaluate policy=NAME",
     "bound": "how good could anyone be: bounds day by day, and what of them is relaxation",
     "study": "change settings one at a time: fleet study ablation; fleet study headroom",
-    "tune": "search the constants of a policy on train days: fleet tune agent=index",
-    "bench": "steps per second of this machine",
+    "train": "train a policy: fleet train agent=ppo_index; go on: fleet train resume=FOLDER",
+    "tune": "search constants: of a rule (agent=index), of a learner (agent=ppo_index)",
+    "bench": "steps per second of this machine; of a training: fleet bench train",
 }
 WRONG, INTERRUPTED = 2, 130  # exit status
 # the flags Hydra documents
@@ -48,7 +50,8 @@ def usage() -> str:
 def main() -> None:
     """Run the verb named first on the command line.
 
-    Leaves with status 0, with 2 and one line on what is wrong, or with 130 when interrupted.
+    Leaves with status 0, with 2 and one line on what is wrong, or when interrupted with 130 (143
+    by SIGTERM, which a training minds).
     """
     arguments = sys.argv[1:]
     if not arguments or arguments[0] in ("--help", "-h", "help"):
@@ -62,6 +65,9 @@ def main() -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises, instead of printing its own report
     try:
         import_module(f"experiments.{verb}").main()
+    except BrokenPipeError:  # `fleet compare --help | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # no second error at exit
+        raise SystemExit(1) from None
     except VerbError as stopped:
         raise SystemExit(_stop(stopped, verb, debug="debug=true" in rest)) from None
     except Exception as error:  # while the settings are composed
@@ -71,9 +77,9 @@ def main() -> None:
 def _stop(stopped: VerbError, verb: str, *, debug: bool) -> int:
     reason = stopped.__cause__ or stopped
     if isinstance(reason, KeyboardInterrupt):
-        folder = os.path.relpath(stopped.folder)
-        _complain(f"interrupted; what is finished stays in {folder}: go on with out={folder}")
-        return INTERRUPTED
+        folder, again = os.path.relpath(stopped.folder), "resume" if verb == "train" else "out"
+        _complain(f"interrupted; what is finished stays in {folder}: go on with {again}={folder}")
+        return reason.status if isinstance(reason, InterruptedBySignal) else INTERRUPTED
     if debug:
         raise reason from None
     return _complain(explain(reason, verb))
@@ -87,7 +93,8 @@ def _complain(text: str) -> int:
 def check(arguments: list[str]) -> tuple[str, list[str]]:
     """Split a command line into verb and settings, before Hydra sees it.
 
-    `fleet study NAME` is short for `fleet study study=NAME`.
+    `fleet study NAME` is short for `fleet study study=NAME`; `fleet bench train` and `fleet tune
+    agent=LEARNER` have settings of their own.
 
     Raises
     ------
@@ -95,6 +102,8 @@ def check(arguments: list[str]) -> tuple[str, list[str]]:
         If the verb or a flag does not exist; with the nearest one.
     """
     verb, *rest = arguments
+    # `policy.file=` is short for `policy.options.file=`
+    rest = [re.sub(r"^(\+*policy)\.(?!options\.|name=)", r"\1.options.", each) for each in rest]
     if verb not in VERBS:
         raise ValueError(f"{verb}: no such verb{nearest(verb, list(VERBS))} ({', '.join(VERBS)})")
     if verb == "study" and rest and re.fullmatch(r"\w+", rest[0]):
@@ -103,6 +112,19 @@ def check(arguments: list[str]) -> tuple[str, list[str]]:
         flag = argument.partition("=")[0]
         if flag.startswith("-") and flag not in FLAGS:
             raise ValueError(f"{flag}: no such option{nearest(flag, list(FLAGS))}")
+    return _module(verb, rest)
+
+
+def _module(verb: str, rest: list[str]) -> tuple[str, list[str]]:
+    """Name the module of a verb and what is left for it."""
+    if verb == "bench" and rest[:1] == ["train"]:
+        verb, rest = "bench_train", rest[1:]
+    learners = agent_names()
+    if verb == "tune" and {f"agent={name}" for name in learners}.intersection(rest):
+        return "tune_agent", rest
+    if verb in ("train", "bench_train") and "agent=index" in rest:
+        listed = ", ".join(learners)
+        raise ValueError(f"agent=index: a rule, for fleet tune; learners are {listed}")
     return verb, rest
 
 
@@ -132,7 +154,7 @@ def explain(error: BaseException, verb: str) -> str:
 def _keys(verb: str) -> Iterator[str]:
     yield from setting_keys(ROOTS[verb])
     if verb == "evaluate":
-        for name in registry.names():
+        for name in registry.all_names():
             yield from (f"policy.options.{key}" for key in registry.setting_names(name))
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -41,13 +42,22 @@ def evaluate(settings: schema.EvaluateSettings, out: Path) -> dict[str, Any]:
         Figures of `experiments.report.summarise`.
     """
     registry.make(settings.policy.name, **settings.policy.options)  # an error here, not half-way
-    folder = RunFolder.open(out, "evaluate", schema.plain(settings))
+    content = schema.plain(settings) | {"files": file_hashes(settings.policy.options)}
+    folder = RunFolder.open(out, "evaluate", content)
     records = folder.get(settings.policy.name, lambda: _play(settings, out))
     write_csv(out / "results.csv", records)
     rows = report.summarise(records, settings.env, settings.seed)
     write_json(out / "summary.json", {"env": settings.env.name, "policies": rows})
     show(rows, settings, out)
     return rows[0]
+
+
+def file_hashes(options: Mapping[str, Any]) -> dict[str, str]:
+    """Hash of every file that a setting of a policy names: records depend on what is in it."""
+    named = {key: Path(value) for key, value in options.items() if isinstance(value, str)}
+    return {
+        key: sha256(file.read_bytes()).hexdigest() for key, file in named.items() if file.is_file()
+    }
 
 
 def _play(settings: schema.EvaluateSettings, out: Path) -> pd.DataFrame:

@@ -64,7 +64,7 @@ def code_digest() -> str:
         spec = find_spec(package)
         for folder in sorted(spec.submodule_search_locations or []) if spec else []:
             for file in sorted(Path(folder).rglob("*")):
-                if file.suffix in (".py", ".csv", ".json", ".yaml"):
+                if file.suffix in (".py", ".csv", ".json", ".yaml", ".policy"):
                     total.update(file.relative_to(folder).as_posix().encode() + file.read_bytes())
     total.update(Path(__file__).with_name("runner.py").read_bytes())
     return total.hexdigest()[:16]

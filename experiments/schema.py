@@ -11,13 +11,23 @@ from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from agents import registry
+from agents.rl.settings import AgentSettings
 from experiments.bound_settings import BoundSettings
 from experiments.nearest import nearest
 from experiments.runner import Days
+from experiments.train_settings import (
+    BenchTrainSettings,
+    LoggerSettings,
+    TrainSettings,
+    TuneAgentSettings,
+)
 from fleet_env.config import SPLITS, EnvConfig
+
+__all__ = ["BenchTrainSettings", "TrainSettings", "TuneAgentSettings"]  # from train_settings
 
 Settings = TypeVar("Settings")
 MEASURES = ("money", "headroom")  # of a study
@@ -85,6 +95,7 @@ class CardsSettings(RunSettings):
     cards: Any = "all"  # all or a list of cards
     max_cars: int = 100  # larger cards are played with so many cars
     play: bool = True  # False: the settings alone
+    headroom: str = ""  # headroom.csv of a run over the cards, quoted on the page
 
 
 @dataclass
@@ -198,7 +209,7 @@ class TuneSettings:
     """Root of `conf/tune.yaml`."""
 
     env: EnvConfig = MISSING
-    agent: str = "index"  # what is tuned; index is the only one so far
+    agent: str = "index"  # what is tuned; learners have settings of their own (tune_agent)
     generations: int = 150
     popsize: int = 20  # candidates of a generation
     sigma: float = 0.5  # of the first candidates, in steps of each parameter
@@ -227,6 +238,9 @@ ROOTS: dict[str, type] = {
     "study": StudySettings,
     "bench": BenchSettings,
     "tune": TuneSettings,
+    "train": TrainSettings,
+    "bench_train": BenchTrainSettings,
+    "tune_agent": TuneAgentSettings,
 }
 
 
@@ -235,16 +249,22 @@ def register() -> None:
     """Make the schemas known to Hydra; the YAML files extend them by name."""
     store, card = ConfigStore.instance(), _no_accelerators()
     for verb, root in ROOTS.items():
-        node = OmegaConf.structured(root)
-        node.env = card
-        store.store(name=f"{verb}_schema", node=node)
+        settings = OmegaConf.structured(root)
+        settings.env = card
+        store.store(name=f"{verb}_schema", node=settings)
     store.store(group="env", name="env_schema", node=card)
     store.store(group="study", name="study_schema", node=StudyTable)
+    store.store(group="agent", name="agent_schema", node=AgentSettings)
+    store.store(group="logger", name="logger_schema", node=LoggerSettings)
+    # no learner: `fleet tune` alone knows it, by its name
+    store.store(group="agent", name="index", node={"agent": "index"}, package="_global_")
     for option, bound in (("foresight", BoundSettings()), ("none", BoundSettings(solve=False))):
         store.store(group="bound", name=option, node=bound)
-    for name in registry.names():
-        store.store(group="policy", name=name, node=_policy_option(name))
+    for name in registry.all_names():  # the defaults of a policy stand in its class alone
+        node = PolicySettings(name, registry.defaults(name))
+        store.store(group="policy", name=name, node=node)
     OmegaConf.register_new_resolver("played", _played, replace=True)
+    OmegaConf.register_new_resolver("either", _either, replace=True)
 
 
 def _no_accelerators() -> DictConfig:
@@ -259,11 +279,9 @@ def _played(cards: object, env: str) -> str:
     return "cards" if cards else env
 
 
-def _policy_option(name: str) -> PolicySettings:
-    """Build the option of the group `policy` from the policy itself: its defaults stand once."""
-    policy = registry.make(name)
-    options = {key: getattr(policy, key) for key in registry.setting_names(name)}
-    return PolicySettings(name, options)
+def _either(first: str, second: str) -> str:
+    """Return the first of two settings that is not empty."""
+    return first or second
 
 
 def config_dir() -> str:
@@ -273,6 +291,11 @@ def config_dir() -> str:
         if (candidate / "compare.yaml").is_file():
             return str(candidate)
     raise FileNotFoundError(f"no conf/compare.yaml inside or beside {here}")
+
+
+def agent_names() -> list[str]:
+    """Options of the group `agent`: the learners."""
+    return sorted(file.stem for file in (Path(config_dir()) / "agent").glob("*.yaml"))
 
 
 class VerbError(SystemExit):
@@ -292,7 +315,8 @@ def run(cfg: DictConfig, root: type[Settings], verb: Callable[[Settings, Path], 
     Raises
     ------
     VerbError
-        From whatever went wrong; a folder that is still empty is removed.
+        From whatever went wrong; a folder that is still empty is removed. In a sweep, which goes on
+        with its other runs, an error is raised as it is.
     """
     out = Path(HydraConfig.get().runtime.output_dir)
     try:
@@ -300,6 +324,8 @@ def run(cfg: DictConfig, root: type[Settings], verb: Callable[[Settings, Path], 
     except (Exception, KeyboardInterrupt) as reason:
         if not any(out.iterdir()):
             out.rmdir()
+        if isinstance(reason, Exception) and HydraConfig.get().mode is RunMode.MULTIRUN:
+            raise
         raise VerbError(reason, out) from reason
 
 

@@ -71,8 +71,12 @@ def tune(settings: schema.TuneSettings, out: Path) -> TunedFile:
         As written into index.yaml.
     """
     if settings.agent not in AGENTS:
-        hint = nearest(settings.agent, AGENTS)
-        raise ValueError(f"agent={settings.agent}: no such agent{hint} ({', '.join(AGENTS)})")
+        learners = schema.agent_names()  # experiments.tune_agent searches theirs
+        hint, listed = nearest(settings.agent, [*AGENTS, *learners]), ", ".join(AGENTS)
+        raise ValueError(
+            f"agent={settings.agent}: no such agent{hint} ({listed}) or learner "
+            f"({', '.join(learners)})"
+        )
     asked = SearchSettings(settings.generations, settings.popsize, settings.sigma, settings.seed)
     rivals = [name for name in policies_or_all(settings.rivals) if name != TUNED]
     card = replace(settings.env, num_cars=settings.num_cars)

@@ -18,13 +18,13 @@ PAGE = Path(schema.config_dir()).parent / "docs" / "agents.md"
 
 def test_the_page_of_the_policies_is_up_to_date():
     # `fleet agents out=docs` writes it anew
-    listed = [verb.describe(name) for name in registry.names()]
+    listed = [verb.describe(name) for name in registry.all_names()]
     assert PAGE.read_text("utf-8") == verb.page(listed)
 
 
 def test_every_policy_says_what_it_is_and_where_it_comes_from():
-    listed = [verb.describe(name) for name in registry.names()]
-    assert [one.name for one in listed] == list(registry.names())
+    listed = [verb.describe(name) for name in registry.all_names()]
+    assert [one.name for one in listed] == list(registry.all_names())
     for one in listed:
         assert one.definition.endswith("."), one
         assert "\n" not in one.definition
@@ -33,7 +33,7 @@ def test_every_policy_says_what_it_is_and_where_it_comes_from():
 
 
 def test_families_stand_together():
-    families = [verb.describe(name).family for name in registry.names()]
+    families = [verb.describe(name).family for name in registry.all_names()]
     starts = [a for a, b in zip(families, ["", *families], strict=False) if a != b]
     assert len(starts) == len(set(starts))
 
@@ -78,7 +78,7 @@ def test_privileged_policies_are_marked(monkeypatch):
 def test_the_verb_lists_all_and_writes_the_page(fleet, tmp_path):
     status, out, err = fleet("agents", f"out={tmp_path / 'new'}")
     assert (status, err) == (0, "")
-    assert all(name in out for name in registry.names())
+    assert all(name in out for name in registry.all_names())
     assert "theta=0.5" in out
     assert (tmp_path / "new" / "agents.md").read_text("utf-8") == PAGE.read_text("utf-8")
 

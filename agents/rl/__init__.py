@@ -1,0 +1,1 @@
+"""Learned policies: trained with torch and Stable-Baselines3."""

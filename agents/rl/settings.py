@@ -1,0 +1,78 @@
+"""What a learning agent is: algorithm, view, network and what goes around them; no torch here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from agents.rl.extras import ConstraintSettings, ImitateSettings
+from fleet_env.checks import in_range, one_of, require
+
+# view -> algorithms that can act through it
+ALGORITHMS = {
+    "index": ("ppo", "sac", "tqc", "recurrent_ppo"),
+    "cohort": ("ppo", "sac", "tqc", "recurrent_ppo"),
+    "cars": ("ppo", "maskable_ppo"),
+    "fleet": ("ppo",),  # its policy minds the mask itself
+    "bits": ("ppo", "maskable_ppo"),
+}
+VIEWS = tuple(ALGORITHMS)
+SQUASHED = ("sac", "tqc")  # algorithms whose actions are tanh of a Gaussian
+ACTIVATIONS = ("tanh", "relu")
+INITS = ("none", "tuned_index")
+MAX_WIDTH = 4096  # of a layer: a slip of the pen above it
+
+
+@dataclass
+class AgentSettings:
+    """One option of the group `agent`.
+
+    Views are those of docs/views.md: ``index`` and ``cohort``; ``cars``, every car a row; ``fleet``
+    for a network over the set of cars; ``bits``, one bit a car from a flat network, the negative
+    control. The last two act on `fleet_env/Fleet-v0`.
+    """
+
+    name: str = "ppo_index"  # of the policy in tables and files
+    algorithm: str = "ppo"  # ppo | sac | tqc | recurrent_ppo | maskable_ppo
+    view: str = "index"  # index | cohort | cars | fleet | bits
+    num_fleets: int = 64  # side by side, split evenly between the cards
+    num_cars: int = 256  # of each fleet
+    gamma: float = 0.99  # below 1, as values go on beyond the horizon; scores are not discounted
+    net: list[int] = field(default_factory=lambda: [64, 64])  # hidden layers; SB3's default
+    activation: str = "tanh"  # tanh | relu
+    normalize_obs: bool = True  # by running mean and variance (VecNormalize), clipped at 10
+    normalize_reward: bool = True  # by the running deviation of the discounted return
+    torch_threads: int = 1
+    # of the fresh policy: none: as SB3 does | tuned_index: its mean is the shipped tuned index
+    init: str = "none"
+    # keyword arguments of the class of Stable-Baselines3, such as n_steps and batch_size
+    options: dict[str, Any] = field(default_factory=dict)
+    imitate: ImitateSettings = field(default_factory=ImitateSettings)
+    constraint: ConstraintSettings = field(default_factory=ConstraintSettings)
+
+    def __post_init__(self) -> None:
+        one_of(self, "agent.", view=VIEWS, activation=ACTIVATIONS, init=INITS)
+        able = ALGORITHMS[self.view]
+        expected = f"{' or '.join(able)} (agent.view={self.view})"
+        require(self.algorithm in able, "agent.algorithm", self.algorithm, expected)
+        in_range(
+            self,
+            "agent.",
+            num_fleets=(1, 100_000),
+            num_cars=(1, 1_000_000),
+            gamma=(0.0, 1.0),
+            torch_threads=(1, 1024),
+        )
+        for width in self.net:
+            ok = isinstance(width, int) and 1 <= width <= MAX_WIDTH
+            require(ok, "agent.net", self.net, f"widths of layers, 1 to {MAX_WIDTH}")
+        scaled = self.view == "fleet" and self.normalize_obs
+        require(not scaled, "agent.normalize_obs", value=True, expected=_SCALED)
+        if self.view != "index":
+            require(self.init == "none", "agent.init", self.init, "none (agent.view is not index)")
+        if (self.view, self.algorithm) != ("index", "ppo"):
+            rounds, expected = self.imitate.rounds, "0 (only ppo on view index imitates)"
+            require(rounds == 0, "agent.imitate.rounds", rounds, expected)
+
+
+_SCALED = "False (agent.view=fleet scales its numbers itself, the same for every car)"

@@ -1,0 +1,84 @@
+"""`fleet train agent=NAME env=CARD`: train a policy, or go on with it (resume=FOLDER)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra import compose
+from hydra.core.hydra_config import HydraConfig
+from matplotlib.figure import Figure
+from omegaconf import DictConfig
+
+from experiments import deck, report, schema, training
+from experiments.loggers import METRICS
+from experiments.plots.train import plot_training
+from experiments.records import read_csv, write_atomic
+from experiments.train_bar import told
+from experiments.train_folder import read_manifest
+from fleet_env.config import EnvConfig
+
+schema.register()
+
+
+@hydra.main(version_base="1.3", config_path=schema.config_dir(), config_name="train")
+def main(cfg: DictConfig) -> None:
+    """Run the verb with the settings of the command line."""
+    schema.run(cfg, schema.TrainSettings, _train)
+
+
+def _train(settings: schema.TrainSettings, out: Path) -> None:
+    overrides = list(HydraConfig.get().overrides.task)
+    if settings.resume:
+        overrides = [*read_manifest(out)["overrides"], *overrides]
+        composed = compose("train", overrides=overrides)
+        settings = schema.typed(composed, schema.TrainSettings)
+    train(settings, _cards(settings, overrides), out, overrides)
+
+
+def _cards(settings: schema.TrainSettings, overrides: Sequence[str]) -> dict[str, EnvConfig]:
+    """Compose the cards of a training; settings below `env` apply to each of them."""
+    if not settings.cards:
+        return {settings.env.name: settings.env}
+    kept = [override for override in overrides if not override.startswith("env=")]
+    if len(kept) < len(overrides):
+        raise ValueError("env= and cards=: expected one of them")
+    names = deck.card_names(settings.cards)
+    composed = {name: compose("train", overrides=[*kept, f"env={name}"]) for name in names}
+    return {name: schema.typed(cfg.env, EnvConfig) for name, cfg in composed.items()}
+
+
+def train(
+    settings: schema.TrainSettings,
+    cards: Mapping[str, EnvConfig],
+    out: Path,
+    overrides: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Train, draw the curve and say what came out; see `experiments.training.train`."""
+    try:
+        summary = training.train(settings, cards, out, overrides)
+    finally:
+        draw(out, f"{settings.agent.name} on {', '.join(cards)}, seed {settings.seed}")
+    console = report.console()
+    for name in ("best", "last"):
+        figures = summary[name]
+        line = f"{name}.policy: {told(figures)} after {figures['steps']:,} steps"
+        console.print(line, highlight=False)
+    console.print(f"results: {out}", soft_wrap=True, highlight=False)
+    return summary
+
+
+def draw(out: Path, title: str) -> None:
+    """Draw metrics.csv into curve.png, if there are rows."""
+    if not (out / METRICS).is_file() or (out / METRICS).stat().st_size <= 1:
+        return
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    plot_training(figure.add_subplot(), read_csv(out / METRICS))
+    figure.suptitle(title, x=0.01, ha="left")
+    write_atomic(out / "curve.png", lambda path: figure.savefig(path, dpi=150, format="png"))
+
+
+if __name__ == "__main__":
+    main()
