@@ -25,7 +25,7 @@ from fleet_env.config import EnvConfig
 from fleet_env.scenarios import CARDS
 
 Rows = dict[str, list[dict[str, Any]]]  # card -> figures of `report.summarise`, best first
-HEAD_WIDTH, CELL_WIDTH = 40, 8  # of the matrix, most [characters]: card, bound, headroom; a rule
+HEAD_WIDTH, CELL_WIDTH = 40, 13  # of the matrix, most [characters]: card, bound, headroom; a rule
 _ENDS = [f"{where}.{end}" for where in ("here", "there") for end in ("low", "point", "high")]
 REVERSAL_COLUMNS = ["card", "higher", "lower", *_ENDS]
 MATRIX_NOTE = (
