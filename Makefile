@@ -2,6 +2,8 @@
 PYTHON ?= python3.11
 VENV ?= .venv
 BIN := $(VENV)/bin
+# both cores of a small machine; files stay together, for the sake of what their tests share
+PYTEST = $(BIN)/python -m pytest -q -n 2 --dist loadfile
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .PHONY: help demo install test test-slow test-long packaging check lint type layers format calibration bench wheel clean
@@ -15,13 +17,13 @@ demo: $(VENV)/.cli  ## the comparison of all rules on 20 days (installs what it 
 install: $(VENV)/.dev  ## everything, for work on the code
 
 test: $(VENV)/.dev  ## the tests (a few minutes)
-	$(BIN)/python -m pytest -q
+	$(PYTEST)
 
 test-slow: $(VENV)/.dev  ## the long tests
-	$(BIN)/python -m pytest -q -m slow
+	$(PYTEST) -m slow
 
 test-long: $(VENV)/.dev  ## the longest tests: the bound on 20 days of every card (half an hour)
-	$(BIN)/python -m pytest -q -m long
+	$(PYTEST) -m long
 
 packaging: $(VENV)/.dev  ## build the wheel, install it apart, run every verb from an empty folder
 	$(BIN)/python -m pytest -q -m packaging

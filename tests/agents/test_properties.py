@@ -64,7 +64,7 @@ def test_permuting_cars_permutes_the_action(random_obs: Any, seed: int) -> None:
 
 
 @given(seed=seeds)
-@settings(max_examples=8)
+@settings(max_examples=4)
 def test_a_row_alone_acts_as_in_a_batch(random_obs: Any, seed: int) -> None:
     obs = random_obs(seed, 7, 25)
     for name in WITHOUT_COINS:
@@ -76,7 +76,7 @@ def test_a_row_alone_acts_as_in_a_batch(random_obs: Any, seed: int) -> None:
 
 @pytest.mark.parametrize("name", WITH_MEMORY)
 @given(seed=seeds)
-@settings(max_examples=12)
+@settings(max_examples=5)
 def test_memory_of_a_row_does_not_depend_on_the_batch(
     random_obs: Any, name: str, seed: int
 ) -> None:
@@ -92,7 +92,7 @@ def test_memory_of_a_row_does_not_depend_on_the_batch(
 
 @pytest.mark.parametrize("name", WITH_MEMORY)
 @given(seed=seeds)
-@settings(max_examples=20)
+@settings(max_examples=8)
 def test_a_new_episode_starts_without_memory(random_obs: Any, name: str, seed: int) -> None:
     policy, rng = agents.make(name), np.random.default_rng(0)
     for k in range(3):

@@ -354,7 +354,7 @@ def _unpublished(clock: Any, step: int) -> Any:
     return clock.day > last[:, None]
 
 
-@pytest.mark.parametrize("days", [1, 2])
+@pytest.mark.parametrize("days", [1, pytest.param(2, marks=pytest.mark.slow)])
 @given(case=cases)
 @settings(max_examples=3)
 def test_10_nothing_told_depends_on_prices_not_yet_published(days: int, case: int) -> None:
