@@ -173,6 +173,7 @@ def _found(
     train = earned(card, "train", unseen, choice.parameters[None])
     usd = {key: round(float(row[key]), 4) for key in ("usd", "usd_low", "usd_high")}
     return {
+        "command": command(settings),
         "card": card.name,
         "num_cars": card.num_cars,
         "generations": settings.generations,
@@ -191,6 +192,13 @@ def _found(
         "fleet_env": fleet_env.__version__,
         "cma": metadata.version("cma"),
     }
+
+
+def command(settings: schema.TuneSettings) -> str:
+    """Write the command that searches so, on the card as it stands in `conf/env`."""
+    told = ("generations", "popsize", "sigma", "num_days", "num_cars", "validation_days", "seed")
+    given = [f"{name}={getattr(settings, name)}" for name in told]
+    return " ".join(["fleet tune", f"agent={settings.agent}", f"env={settings.env.name}", *given])
 
 
 def _write(file: Path, tuned: TunedFile) -> None:

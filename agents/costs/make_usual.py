@@ -1,7 +1,7 @@
 """Measure what is usual on training days of the suburb: `python -m agents.costs.make_usual`.
 
-Writes `leaving.csv` and `usual_day.csv` beside this file. Nothing is read but observations: a stay
-has ended where the time since the arrival has fallen.
+Writes `usual_day.csv` beside this file and `leaving.csv` into `fleet_env/data`. Nothing is read but
+observations: a stay has ended where the time since the arrival has fallen.
 """
 
 from __future__ import annotations
@@ -11,14 +11,17 @@ from typing import cast
 
 import numpy as np
 
+import fleet_env.data
 from agents.base import Obs, car_field, feasible, fleet_field
-from agents.costs.usual import STAY_BIN_H, WITHIN_H, stay_bin
 from fleet_env.scenarios import scenario
 from fleet_env.types import FloatArray
 from fleet_env.vector_env import FleetVectorEnv
+from fleet_env.views.leaving import STAY_BIN_H, WITHIN_H, stay_bin
 
 NUM_DAYS, DAYS_AT_ONCE, NUM_CARS = 24, 4, 8000  # about 3 million looks at cars that may compute
 STEPS_PER_H = 4
+LEAVING = Path(fleet_env.data.__file__).with_name("leaving.csv")
+USUAL_DAY = Path(__file__).with_name("usual_day.csv")
 
 
 class Counts:
@@ -83,7 +86,7 @@ def main() -> None:
         for hour in range(24)
         for i, stay_h in enumerate(STAY_BIN_H)
     ]
-    _write("leaving.csv", "chance that a car that may compute has left by then", head, rows)
+    _write(LEAVING, "chance that a car that may compute has left by then", head, rows)
     supply, chat = (
         sums / np.maximum(counts.steps, 1.0) for sums in (counts.available, counts.chat)
     )
@@ -94,17 +97,17 @@ def main() -> None:
         for hour in range(24)
     ]
     head = ["weekend", "hour", "available", "chat"]
-    _write("usual_day.csv", "share of the cars that may compute; chat over its mean", head, rows)
+    _write(USUAL_DAY, "share of the cars that may compute; chat over its mean", head, rows)
 
 
-def _write(name: str, what: str, head: list[str], rows: list[list[float]]) -> None:
+def _write(file: Path, what: str, head: list[str], rows: list[list[float]]) -> None:
     lines = [
         f"# {what}; by local hour",
         f"# agents.costs.make_usual: {NUM_DAYS} train days of the suburb, {NUM_CARS} cars",
         ",".join(head),
         *(",".join(f"{cell:g}" for cell in row) for row in rows),
     ]
-    Path(__file__).with_name(name).write_text("\n".join(lines) + "\n", "utf-8")
+    file.write_text("\n".join(lines) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

@@ -8,10 +8,12 @@ from typing import Self
 import numpy as np
 
 from agents.base import Obs, car_field, check_settings
-from agents.costs.car_costs import CarCosts, CostSettings, PackMemory, Seen, price_cars
 from agents.costs.forecast import DemandMemory
+from agents.costs.pack import PackMemory
 from fleet_env.types import BoolArray, FloatArray
 from fleet_env.units import MIN_PER_H
+from fleet_env.views.costs import DEPARTURES, CarCosts, CostSettings, price_cars
+from fleet_env.views.seen import Seen
 
 _WORK = ("8b", "70b", "batch")
 
@@ -27,8 +29,24 @@ class SightSettings(CostSettings):
     small_speed: float = 0.27
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        check_settings(self, step_h=(0.01, 1.0), tail_min=(0.0, 60.0), small_speed=(0.01, 100.0))
+        if self.departures not in DEPARTURES:
+            expected = " or ".join(DEPARTURES)
+            raise ValueError(f"{type(self).__name__}.departures={self.departures!r}: {expected}")
+        check_settings(
+            self,
+            defer_margin_h=(0.0, 48.0),
+            pack_wear_usd_per_kwh=(0.0, 5.0),
+            heat_weight=(0.0, 100.0),
+            shortfall_usd=(0.0, 1e4),
+            events_level1=(0.0, 100.0),
+            events_level2=(0.0, 100.0),
+            guard=(0.0, 1.0),
+            risk_spread_h=(0.01, 48.0),
+            linger_h=(0.0, 48.0),
+            step_h=(0.01, 1.0),
+            tail_min=(0.0, 60.0),
+            small_speed=(0.01, 100.0),
+        )
 
 
 @dataclass(eq=False)

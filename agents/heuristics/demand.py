@@ -61,15 +61,20 @@ def expected_work(
     batch_70b : FloatArray, shape (num_envs,), optional
         Batch work of a rule that times it by itself; without it, `batch_rate`.
     """
-    last_8b, last_70b = fleet_field(obs, "chat_8b_last"), fleet_field(obs, "chat_70b_last")
-    last = last_8b + last_70b
+    last = fleet_field(obs, "chat_8b_last") + fleet_field(obs, "chat_70b_last")
     weight = np.where(fleet_field(obs, "left") < 1.0, np.float32(settings.last_weight), 0)
     chat = (1 - weight) * fleet_field(obs, "chat_00h") + weight * last
-    share_70b = np.divide(last_70b, last, out=np.full_like(last, _EVEN_SHARE), where=last > 0)
-    chat_70b = chat * share_70b
+    chat_70b = chat * share_70b(obs)
     if batch_70b is None:
         batch_70b = batch_rate(obs, settings)
     return Work(chat - chat_70b, chat_70b, batch_70b.astype(np.float32))
+
+
+def share_70b(obs: Obs) -> FloatArray:
+    """Share of 70B in the interactive work that last arrived, a half if none did, (num_envs,)."""
+    last_70b = fleet_field(obs, "chat_70b_last")
+    last = fleet_field(obs, "chat_8b_last") + last_70b
+    return np.divide(last_70b, last, out=np.full_like(last, _EVEN_SHARE), where=last > 0)
 
 
 def batch_rate(obs: Obs, settings: DemandSettings) -> FloatArray:

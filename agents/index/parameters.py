@@ -33,12 +33,16 @@ class Parameter:
     doc: str
 
 
-# Weights at which a search starts, and its first steps: the margin of `cheapest_first` in USD per
-# on-duty hour, as far as a linear index holds it (docstrings of agents.heuristics.merit).
+# Weights at which a search starts, and its first steps: the order of `full_cost_first`, as far as
+# a linear index holds it. A point of the score is 0.33 USD per on-duty hour: all fit in -1..1.
 _WEIGHTS: dict[str, tuple[float, float]] = {
-    "start": (-0.25, 0.1),  # an hour of a busy car is worth 0.28 USD; domain 1d
-    "rush": (-1.0, 0.2),  # MeritSettings.shortfall_usd_per_h
-    "energy": (-0.08, 0.1),  # of 0.10 USD/h at light load, charged at full power: 0.76 / 0.92
+    "start": (-0.84, 0.2),  # an hour of a busy car is worth 0.28 USD; domain 1d
+    "energy": (-0.3, 0.1),  # features in 0.10 USD/h
+    "wear": (-0.3, 0.1),
+    "risk": (-0.3, 0.1),
+    # an hour of a car that holds no 70B is worth 0.27 of that (SightSettings.small_speed): 0.2 USD
+    # less. On a card whose cars all hold it, a search leaves it as it is
+    "fits_70b": (0.6, 0.1),
 }
 _STEP = 0.1  # of the other weights, which start at 0; est
 
@@ -63,8 +67,9 @@ RULE = (
         "s: cars on duty times exp(-s (price - refill_price)), with prices in USD/kWh, not below 0",
     ),
     Parameter("band", 0.0, 0.1, 0.0, 2.0, "excess of working cars that is kept, of the need"),
-    # value of a busy hour less pay and wear (0.28 / 1.1 - 0.03 - 0.01 USD), with the sign turned
-    Parameter("min_score", -0.21, 0.2, -3.0, 3.0, "a car needs a higher score to go on duty"),
+    # value of a busy hour less pay (0.28 / 1.1 - 0.03 USD), over 0.33 USD: 0.67,
+    # with the sign turned, and the 0.6 that a car gains by holding 70B
+    Parameter("min_score", -0.07, 0.2, -3.0, 3.0, "a car needs a higher score to go on duty"),
 )  # fmt: skip
 PARAMETERS = WEIGHTS + RULE
 NAMES = tuple(parameter.name for parameter in PARAMETERS)

@@ -9,10 +9,16 @@ from typing import ClassVar
 import numpy as np
 
 from agents.base import ActionArray, Obs, Stateless, as_action, car_field, feasible, fleet_field
-from agents.heuristics.demand import DemandSettings, batch_rate
+from agents.heuristics.demand import (
+    CarsNeeded,
+    DemandSettings,
+    batch_rate,
+    share_70b,
+    whole_cars,
+)
+from agents.heuristics.ranking import take_by_tier
 from agents.index.parameters import PLACE, WEIGHTS, read
-from fleet_env.selection import take_best
-from fleet_env.types import FloatArray, IntArray
+from fleet_env.types import FloatArray
 from fleet_env.views.index import index_score
 
 _NO_HASTE = DemandSettings(batch_haste=1.0)
@@ -23,9 +29,9 @@ def choose(obs: Obs, parameters: FloatArray) -> ActionArray:
     """Choose the cars on duty, each row by its own parameters.
 
     ``score = sum of weight x feature``; the cars above `min_score` are eligible. As many of the
-    best go on duty as work wants (`cars_wanted`); while the cars at work are more than that but
-    not `band` too many, as many as are at work. The same cars as
-    `fleet_env.views.index.index_duty` gives for the same number as a share.
+    best go on duty as work wants (`cars_wanted`), of the 70B tier first; while the cars at work are
+    more than that but not `band` too many, as many as are at work. Where all cars hold 70B, they
+    are those that `fleet_env.views.index.index_duty` gives for the same number as a share.
 
     Parameters
     ----------
@@ -47,12 +53,13 @@ def choose(obs: Obs, parameters: FloatArray) -> ActionArray:
     eligible = feasible(obs) & (score > column("min_score").astype(np.float32)[:, None])
     working = np.count_nonzero(eligible & (car_field(obs, "on_duty") > 0), axis=1)
     wanted = cars_wanted(obs, column)
-    most = np.floor(wanted * (1.0 + column("band"))).astype(np.int64)
-    return as_action(take_best(score, np.clip(working, wanted, most), eligible))
+    most = np.floor(wanted.total * (1.0 + column("band"))).astype(np.int64)
+    need = CarsNeeded(np.clip(working, wanted.total, most), wanted.need_70b)
+    return as_action(take_by_tier(obs, score, need, eligible))
 
 
-def cars_wanted(obs: Obs, column: Column) -> IntArray:
-    """Cars that the rule wants on duty, shape (num_envs,), rounded to the nearest.
+def cars_wanted(obs: Obs, column: Column) -> CarsNeeded:
+    """Cars that the rule wants on duty, rounded to the nearest.
 
     The rule::
 
@@ -62,7 +69,8 @@ def cars_wanted(obs: Obs, column: Column) -> IntArray:
         cars     = num_cars over_provision (chat + batch) exp(-price_sensitivity dear)
 
     `spread` is `agents.heuristics.demand.batch_rate`, dear = max(0, price - refill_price) in
-    USD/kWh.
+    USD/kWh. Batch work and the share of chat that last was 70B, half of it while none has arrived,
+    need cars that hold 70B.
     """
     ahead = column("look_ahead")
     chat = (1 - ahead) * fleet_field(obs, "chat_00h") + ahead * fleet_field(obs, "chat_01h")
@@ -72,18 +80,18 @@ def cars_wanted(obs: Obs, column: Column) -> IntArray:
     spread = column("batch_haste") * batch_rate(obs, _NO_HASTE)
     batch = np.maximum(spread, column("batch_urgency") * fleet_field(obs, "batch_due_1h"))
     dear = np.maximum(fleet_field(obs, "price") - fleet_field(obs, "refill_price"), 0.0)
-    cars = obs["mask"].shape[1] * column("over_provision") * (chat + batch)
-    cars = cars * np.exp(-column("price_sensitivity") * dear)
-    whole: IntArray = np.floor(np.minimum(cars, obs["mask"].shape[1]) + 0.5).astype(np.int64)
-    return whole
+    num_cars = obs["mask"].shape[1]
+    per_work = num_cars * column("over_provision") * np.exp(-column("price_sensitivity") * dear)
+    work_70b = chat * share_70b(obs) + batch
+    wanted = (np.minimum(per_work * work, num_cars) for work in (chat + batch, work_70b))
+    return CarsNeeded(*(whole_cars(cars) for cars in wanted))
 
 
 @dataclass(frozen=True, kw_only=True)
 class TunedIndex(Stateless):
     """Best cars by a linear index, as many as work wants; all constants searched on train days.
 
-    Of mixed hardware it knows only what the weights of `fits_70b` and `energy` say: it keeps no
-    number of cars for the 70B tier.
+    Cars that hold 70B are chosen for its work first, so that mixed hardware has enough of them.
     """
 
     file: str = "suburb"  # shipped under this name, or a path that ends in .yaml

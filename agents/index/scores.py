@@ -7,7 +7,7 @@ from typing import cast
 
 import numpy as np
 
-from agents.base import Obs, feasible
+from agents.base import Obs
 from agents.index.parameters import start_vector
 from agents.index.policy import choose
 from fleet_env.config import EnvConfig
@@ -15,7 +15,7 @@ from fleet_env.scenarios import SPLIT_SIZE
 from fleet_env.types import FloatArray
 from fleet_env.units import DAYS_PER_MONTH
 from fleet_env.vector_env import FleetVectorEnv
-from fleet_env.views.index import INDEX_FEATURES, feature_values
+from fleet_env.views.index import INDEX_FEATURES, Candidates
 
 BATCH_CARS = 400_000  # cars of all rows side by side: about 0.5 GB
 
@@ -80,11 +80,10 @@ def same_for_all(config: EnvConfig, scenarios: Sequence[int]) -> tuple[str, ...]
     names = [feature.name for feature in INDEX_FEATURES]
     low, high = dict.fromkeys(names, np.inf), dict.fromkeys(names, -np.inf)
     for _ in range(config.num_steps):
-        seen = cast("Obs", obs)
-        allowed = feasible(seen)
-        for name, values in zip(names, feature_values(seen), strict=True):
-            low[name] = float(values.min(where=allowed, initial=low[name]))
-            high[name] = float(values.max(where=allowed, initial=high[name]))
-        obs, _, _, _ = env.play(choose(seen, rows))
+        cars = Candidates.of(cast("Obs", obs))
+        for name, values in zip(names, cars.features, strict=True):
+            low[name] = float(values.min(initial=low[name]))
+            high[name] = float(values.max(initial=high[name]))
+        obs, _, _, _ = env.play(choose(cars.obs, rows))
     env.close()
     return tuple(name for name in names if not high[name] > low[name])

@@ -1,8 +1,8 @@
 """Cars by the dozen: what a plan has to know of them does not grow with the fleet.
 
 A cohort holds cars of one tier whose cost, power to defer and stated stay are alike. Its later
-supply follows from how early cars leave (`agents.costs.usual`); cars still to come are one more
-cohort per tier, as many as the usual day has at that hour beyond those that stay.
+supply follows from how early cars leave (`fleet_env.views.leaving`); cars still to come are one
+more cohort per tier, as many as the usual day has at that hour beyond those that stay.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from agents.base import Obs
-from agents.costs.car_costs import FULL_ETA, PRICE_SLACK_USD, CarCosts, Seen
 from agents.costs.forecast import profile
-from agents.costs.usual import STAY_BIN_H, WITHIN_H, leaving, stay_bin
 from fleet_env.observations import FLEET, FORECAST_H, PRICE_00H
 from fleet_env.types import BoolArray, FloatArray, IntArray
+from fleet_env.views.costs import FULL_ETA, PRICE_SLACK_USD, CarCosts
+from fleet_env.views.leaving import STAY_BIN_H, WITHIN_H, leaving, stay_bin
+from fleet_env.views.seen import Seen
 
 # inner edges of the costs of a kilowatt-hour of compute, all in [USD/kWh]; the dearest hours of
 # the Californian tariff and a garage in summer lie above 0.6
@@ -64,8 +65,9 @@ class Sums:
 
 def cohort_of(cars: Seen, costs: CarCosts) -> IntArray:
     """Cohort of every car, shape (m,)."""
-    price = np.where(costs.defers, costs.late_usd_per_kwh, costs.price_usd_per_kwh) / FULL_ETA
-    per_kwh = price + costs.kwh_usd + costs.risk_usd_per_h / np.maximum(costs.kw, 1e-3)
+    per_kwh = (
+        costs.kwh_price_usd + costs.kwh_usd + costs.risk_usd_per_h / np.maximum(costs.kw, 1e-3)
+    )
     cost = np.searchsorted(_COST_EDGES, per_kwh, side="right")
     stay = _STAY_GROUP[stay_bin(cars("stay_h"))]
     cohort: IntArray = (cost * 2 + costs.defers) * _NUM_STAYS + stay

@@ -15,7 +15,7 @@ from fleet_env.config import EnvConfig
 from fleet_env.env import BatchOfOne
 from fleet_env.types import FloatArray
 from fleet_env.vector_env import FleetVectorEnv, Info, SameStepVectorEnv
-from fleet_env.views.index import Obs, check_numbers
+from fleet_env.views.index import Candidates, check_numbers
 from fleet_env.views.summary import summary, summary_space
 
 
@@ -70,15 +70,15 @@ class ViewVectorEnv(SameStepVectorEnv[FloatArray]):
         self.single_observation_space = summary_space()
         self.action_space = batch_space(self.single_action_space, num_envs)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
-        self._seen: Obs | None = None  # what the fleets show at the start of the coming step
+        self._seen: Candidates | None = None  # what the fleets show before the coming step
 
-    def duty(self, obs: Obs, action: FloatArray) -> NDArray[np.int8]:
+    def duty(self, cars: Candidates, action: FloatArray) -> NDArray[np.int8]:
         """Duty bits of every car, shape (num_envs, num_cars).
 
         Parameters
         ----------
-        obs : mapping
-            The batched observation of Fleet-v0.
+        cars : Candidates
+            Of the batched observation of Fleet-v0 that the last summary was of.
         action : FloatArray, shape (num_envs, num_actions)
             float32 in [-1, 1].
         """
@@ -117,7 +117,8 @@ class ViewVectorEnv(SameStepVectorEnv[FloatArray]):
         return self.fleet.render()
 
     def _look(self, obs: NDArray[Any] | dict[str, NDArray[Any]]) -> FloatArray:
-        self._seen = cast("Obs", obs)
+        # the coming action is worked out from what the summary has worked out already
+        self._seen = Candidates.of(cast("dict[str, NDArray[Any]]", obs))
         return summary(self._seen)
 
 

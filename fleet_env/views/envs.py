@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from fleet_env.types import FloatArray
 from fleet_env.views.batch import ViewEnv, ViewVectorEnv
 from fleet_env.views.cohort import COHORTS, cohort_duty
-from fleet_env.views.index import DEFER_MARGIN_H, INDEX_FEATURES, Obs, index_duty
+from fleet_env.views.index import DEFER_MARGIN_H, INDEX_FEATURES, Candidates, index_duty
 
 
 def as_share(action: FloatArray) -> FloatArray:
@@ -42,10 +42,10 @@ class FleetIndexVectorEnv(ViewVectorEnv):
         self._sets_margin = margin_action
         super().__init__(scenario, num_envs, **settings)
 
-    def duty(self, obs: Obs, action: FloatArray) -> NDArray[np.int8]:
+    def duty(self, cars: Candidates, action: FloatArray) -> NDArray[np.int8]:
         """Duty bits of the best cars: `index_duty`."""
         num = len(INDEX_FEATURES)
-        return index_duty(obs, action[:, :num], as_share(action[:, num]))
+        return index_duty(cars, action[:, :num], as_share(action[:, num]))
 
     def manage(self, action: FloatArray) -> None:
         """Set the margin of the energy managers of each row, 0 to 6 h."""
@@ -58,9 +58,9 @@ class FleetCohortVectorEnv(ViewVectorEnv):
 
     num_actions = len(COHORTS)
 
-    def duty(self, obs: Obs, action: FloatArray) -> NDArray[np.int8]:
+    def duty(self, cars: Candidates, action: FloatArray) -> NDArray[np.int8]:
         """Duty bits that fill the quotas: `cohort_duty`."""
-        return cohort_duty(obs, as_share(action))
+        return cohort_duty(cars, as_share(action))
 
 
 _COMMON = """## Observation Space

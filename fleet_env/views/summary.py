@@ -6,9 +6,10 @@ import numpy as np
 from gymnasium import spaces
 
 from fleet_env.observations import CAR, CAR_FIELDS, FLEET_FIELDS, Field
-from fleet_env.types import BoolArray, FloatArray, IntArray
+from fleet_env.types import FloatArray, IntArray
 from fleet_env.views.cohort import COHORTS, cohort_of_cars, cohort_sizes
-from fleet_env.views.index import INDEX_FEATURES, Obs, feature_values
+from fleet_env.views.index import INDEX_FEATURES, Candidates
+from fleet_env.views.seen import Obs, Seen
 
 SOC_BINS = tuple(k / 10 for k in range(10))  # where each bin begins
 STAY_BINS_H = (0.0, 0.25, 1.0, 2.0, 4.0, 8.0, 12.0, 24.0)  # the first: gone within a step
@@ -51,48 +52,42 @@ def summary_space() -> spaces.Box:
     return spaces.Box(low, high, dtype=np.float32)
 
 
-def summary(obs: Obs) -> FloatArray:
+def summary(obs: Obs | Seen) -> FloatArray:
     """Sum up a batched observation of Fleet-v0 with cars.
+
+    Parameters
+    ----------
+    obs : mapping or Seen
+        Not changed.
 
     Returns
     -------
     FloatArray, shape (num_envs, len(SUMMARY_FIELDS))
         float32, freshly allocated; the order of the cars does not matter, up to rounding of means.
     """
-    cars, feasible = obs["cars"], obs["mask"] != 0
-    num_cars = feasible.shape[1]
-    plugged = cars[..., CAR["plugged"]] > 0
+    feasible = Candidates.look(obs)
+    seen, num_cars = feasible.obs, feasible.shape[1]
+    plugged = Seen.of(seen, seen["cars"][..., CAR["plugged"]] > 0)
     counts = (
-        *_by_cohort(obs, feasible),
-        _histogram(cars[..., CAR["soc"]], SOC_BINS, plugged),
-        _histogram(cars[..., CAR["stay_h"]], STAY_BINS_H, plugged),
-        cars[..., CAR["gap_kwh"]].sum(axis=1, dtype=np.float64)[:, None],
+        *cohort_sizes(feasible, cohort_of_cars(feasible)),
+        _histogram(plugged, "soc", SOC_BINS),
+        _histogram(plugged, "stay_h", STAY_BINS_H),
+        seen["cars"][..., CAR["gap_kwh"]].sum(axis=1, dtype=np.float64)[:, None],
     )
-    parts = (obs["fleet"], *(count / num_cars for count in counts), _feature_means(obs, feasible))
+    parts = (seen["fleet"], *(count / num_cars for count in counts), _feature_means(feasible))
     return np.concatenate(parts, axis=1, dtype=np.float32)
 
 
-def _by_cohort(obs: Obs, feasible: BoolArray) -> tuple[IntArray, ...]:
-    cohort = cohort_of_cars(obs)
-    on_duty = obs["cars"][..., CAR["on_duty"]] > 0
-    return cohort_sizes(cohort, feasible), cohort_sizes(cohort, feasible & on_duty)
+def _histogram(cars: Seen, field: str, starts: tuple[float, ...]) -> IntArray:
+    """Cars by bin of a field, shape (num_envs, len(starts))."""
+    shape = len(cars.num), len(starts)
+    place = np.searchsorted(np.array(starts[1:], np.float32), cars(field), side="right")
+    return np.bincount(cars.row * shape[1] + place, minlength=shape[0] * shape[1]).reshape(shape)
 
 
-def _histogram(value: FloatArray, starts: tuple[float, ...], flags: BoolArray) -> IntArray:
-    """Cars that are flagged by bin of a value, shape (num_envs, len(starts))."""
-    num_envs, num = len(value), len(starts)
-    place = np.searchsorted(np.array(starts[1:], np.float32), value[flags], side="right")
-    row, _ = np.nonzero(flags)
-    return np.bincount(row * num + place, minlength=num_envs * num).reshape(num_envs, num)
-
-
-def _feature_means(obs: Obs, feasible: BoolArray) -> FloatArray:
+def _feature_means(cars: Candidates) -> FloatArray:
     """Mean of each index feature over the feasible cars, shape (num_envs, D)."""
-    num_envs = len(feasible)
-    row, _ = np.nonzero(feasible)
-    # the feasible cars alone, field by field: most cars are not
-    feasible_cars = np.moveaxis(obs["cars"], -1, 0)[:, feasible].T
-    values = feature_values({"cars": feasible_cars})
-    sums = np.stack([np.bincount(row, value, num_envs) for value in values], axis=1)
-    means: FloatArray = sums / np.maximum(np.bincount(row, minlength=num_envs), 1)[:, None]
+    num_envs = len(cars.num)
+    sums = np.stack([np.bincount(cars.row, of, num_envs) for of in cars.features], axis=1)
+    means: FloatArray = sums / np.maximum(cars.num, 1)[:, None]
     return means

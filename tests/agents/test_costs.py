@@ -9,11 +9,13 @@ import pytest
 
 from agents import registry
 from agents.base import Obs
-from agents.costs.sight import Sight
+from agents.costs.sight import Sight, SightMemory, SightSettings
 from agents.oracle.outlook import PlanSettings, _peak
 from agents.oracle.plan import NUM_INTERVALS, Grid, Wanted
 from fleet_env.scenarios import scenario
 from fleet_env.vector_env import FleetVectorEnv
+from fleet_env.views.costs import CostSettings, price_cars
+from fleet_env.views.index import INDEX_FEATURES, Candidates, index_duty
 
 RNG = np.random.default_rng(0)
 PRICED_IN_FULL = ("full_cost_first", "mpc", "price_index")
@@ -105,3 +107,65 @@ def test_two_of_a_kind_remember_apart(make_obs: Any) -> None:
     assert one._memory.pack._pack_c is not None
     assert other._memory.pack._pack_c is None
     assert one == other  # memory is no setting
+
+
+@pytest.fixture(scope="module", params=["suburb", "gauntlet"])
+def recorded(request: pytest.FixtureRequest) -> list[tuple[Candidates, Sight]]:
+    """Every third hour of a day that `full_cost_first` plays, as the index and as it sees it."""
+    config = scenario(request.param, num_cars=400)
+    env, policy = FleetVectorEnv(config=config), registry.make("full_cost_first")
+    settings, memory = SightSettings(), SightMemory.empty(0.25)
+    obs = cast("Obs", env.reset(options={"scenario_seeds": [5]})[0])
+    seen = []
+    for step in range(config.num_steps):
+        sight = Sight.of(obs, settings, memory)
+        if step % 12 == 0:
+            seen.append((Candidates.of(obs), sight))
+        obs = cast("Obs", env.play(policy.act(obs, RNG))[0])
+    return seen
+
+
+FEATURES = [feature.name for feature in INDEX_FEATURES]
+MONEY = {"energy": -1.0, "wear": -1.0, "risk": -1.0}
+
+
+def test_features_of_money_add_up_to_what_planners_pay(
+    recorded: list[tuple[Candidates, Sight]],
+) -> None:
+    """For an hour of a car, with the pack as warm as the air; the pay is the same for all."""
+    for cars, _ in recorded:
+        value = dict(zip(FEATURES, cars.features, strict=True))
+        costs = price_cars(cars, cars("ambient"), CostSettings(), 0.25)
+        uncut = (value["wear"] < 10) & (value["risk"] < 10) & (np.abs(value["energy"]) < 10)
+        assert uncut.mean() > 0.8
+        money = 0.10 * sum(value[name] for name in MONEY)
+        wanted = costs.usd_per_h - costs.pay_usd_per_h
+        np.testing.assert_allclose(money[uncut], wanted[uncut], rtol=1e-4, atol=1e-6)
+
+
+def in_common(
+    recorded: list[tuple[Candidates, Sight]], by_name: dict[str, float], *, start: bool
+) -> float:
+    """Share of the best 40 % by full cost that are among the best 40 % of the index."""
+    weights = np.array([[by_name.get(name, 0.0) for name in FEATURES]])
+    both = best = 0
+    for cars, sight in recorded:
+        cost = sight.costs.usd_per_h + sight.start_usd(SightSettings()) * start
+        wanted = np.argsort(cost, kind="stable")[: round(0.4 * cost.size)]
+        chosen = index_duty(cars, weights, np.array([0.4])).ravel()[cars.at]
+        both, best = both + int(chosen[wanted].sum()), best + wanted.size
+    assert best > 100
+    return both / best
+
+
+def test_the_index_ranks_cars_as_the_planners_do(
+    recorded: list[tuple[Candidates, Sight]],
+) -> None:
+    """Within 5 % of the cars for an hour at work: planners remember the temperature of the pack.
+
+    Within 15 % with the start, which the index pays off over the stay, planners over an hour.
+    """
+    assert in_common(recorded, MONEY, start=False) > 0.95
+    assert in_common(recorded, MONEY | {"wear": 0.0}, start=False) < 0.9
+    hour = {"start": -0.28 / 0.10}  # what an hour of a busy car is worth
+    assert in_common(recorded, MONEY | hour, start=True) > 0.85

@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 
 from agents import registry
 from agents.base import Obs, Policy
-from agents.costs.car_costs import CostSettings, Seen, heat_usd_per_kwh, price_cars
 from agents.costs.forecast import DemandMemory, expect
-from agents.costs.usual import WITHIN_H, chance_of_leaving, leaving, usual_day
+from agents.costs.usual import usual_day
 from agents.oracle.cohorts import HOLDS_70B, NUM_COHORTS, Cohorts, expect_supply
 from agents.oracle.mpc import MPC
 from agents.oracle.outlook import Outlook
@@ -34,6 +33,9 @@ from fleet_env.dynamics import ageing, thermal
 from fleet_env.scenarios import scenario
 from fleet_env.types import LFP, NCA
 from fleet_env.vector_env import FleetVectorEnv
+from fleet_env.views.costs import CostSettings, heat_usd_per_kwh, price_cars
+from fleet_env.views.leaving import WITHIN_H, chance_of_leaving, leaving
+from fleet_env.views.seen import Seen
 
 RNG = np.random.default_rng(0)
 MakeObs = Callable[..., dict[str, NDArray[Any]]]

@@ -246,7 +246,7 @@ def test_it_charges_the_fleets() -> None:
     free = FleetIndexVectorEnv(num_envs=3, config=replace(card, num_cars=30))
     charged.multipliers = np.array([0.5, 2.0])
     charged.reset(), free.reset(seed=0)
-    action = np.zeros((3, 15), np.float32)
+    action = np.zeros((3, 17), np.float32)
     action[:, -1] = 1.0  # every car
     costs = np.zeros((2, 3))
     for _ in range(card.num_steps):

@@ -130,7 +130,7 @@ def test_normalisation_reaches_the_terminal_observation(make_card: MakeCard) -> 
     env = VecNormalize(FleetVecEnv([build("index", card)]))
     env.reset()
     for _ in range(card.num_steps):
-        _, _, _, infos = env.step(np.zeros((NUM_FLEETS, 15), np.float32))
+        _, _, _, infos = env.step(np.zeros((NUM_FLEETS, 17), np.float32))
     for told in infos:
         assert np.abs(told["terminal_observation"]).max() <= 10
 
@@ -207,11 +207,11 @@ def test_books_of_a_second_episode_begin_at_zero(make_card: MakeCard) -> None:
     card = make_card(num_cars=20, demand={"load": 3.0})
     env = FleetVecEnv([build("index", card)])
     env.reset()
-    on = np.ones((NUM_FLEETS, 15), np.float32)
+    on = np.ones((NUM_FLEETS, 17), np.float32)
     for _ in range(card.num_steps):
         env.step(on)
     assert sum(episode["cost/slo"] for episode in env.drain()) > 0
-    off = np.zeros((NUM_FLEETS, 15), np.float32)
+    off = np.zeros((NUM_FLEETS, 17), np.float32)
     off[:, -1] = -1
     for _ in range(card.num_steps):
         _, _, _, infos = env.step(off)
@@ -226,7 +226,7 @@ def test_the_cursor_names_the_days_under_way_and_brings_them_back(make_card: Mak
         pair = zip(cards, (2, 3), strict=True)
         return FleetVecEnv([build("index", card, n) for card, n in pair], first)
 
-    still = np.zeros((5, 15), np.float32)
+    still = np.zeros((5, 17), np.float32)
     env = fresh(SPLIT_SIZE["train"] - 3)
     assert env.cursor == [SPLIT_SIZE["train"] - 3] * 2
     env.reset()
@@ -253,7 +253,7 @@ def test_reset_goes_on_to_the_next_days_and_seeding_leaves_them_alone(make_card:
     env = FleetVecEnv([build("index", card)], 5)
     env.seed(99)  # what SB3 does with the seed of a model
     same(env.reset(), build("index", card).reset(seed=5)[0])
-    env.step(np.zeros((NUM_FLEETS, 15), np.float32))
+    env.step(np.zeros((NUM_FLEETS, 17), np.float32))
     same(env.reset(), build("index", card).reset(seed=5 + NUM_FLEETS)[0])
 
 

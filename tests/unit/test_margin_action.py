@@ -102,9 +102,9 @@ def test_the_action_has_one_number_more_and_the_observation_none() -> None:
     assert managed.action_space.shape == (2, NUM + 2)
     assert managed.single_observation_space == plain.single_observation_space
     managed.reset(seed=0)
-    with pytest.raises(ValueError, match=r"expected shape \(2, 16\), got \(2, 15\)"):
+    with pytest.raises(ValueError, match=r"expected shape \(2, 18\), got \(2, 17\)"):
         managed.step(np.zeros((2, NUM + 1)))
-    with pytest.raises(ValueError, match=r"actions\[1, 15\] = 1.5: expected -1 to 1"):
+    with pytest.raises(ValueError, match=r"actions\[1, 17\] = 1.5: expected -1 to 1"):
         managed.step(_with_margin(np.zeros((2, NUM + 1)), [0.0, 1.5]))
     assert managed.fleet.sim.margin_h.tolist() == [3.0, 3.0]
 

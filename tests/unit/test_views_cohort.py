@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from fleet_env.observations import CAR
 from fleet_env.views import COHORTS, cohort_duty
 from fleet_env.views.cohort import cohort_of_cars
+from fleet_env.views.seen import Seen
 from tests.unit.test_views_index import make_obs, random_obs
 
 ALL = len(COHORTS)
@@ -31,7 +32,7 @@ ALL = len(COHORTS)
     ],
 )
 def test_cohort_of_a_car_by_hand(changes: dict[str, float], cohort: str) -> None:
-    assert COHORTS[cohort_of_cars(make_obs([changes]))[0, 0]] == cohort
+    assert COHORTS[cohort_of_cars(Seen.of(make_obs([changes])))[0]] == cohort
 
 
 def test_every_cohort_has_its_name_and_its_cars() -> None:
@@ -42,7 +43,8 @@ def test_every_cohort_has_its_name_and_its_cars() -> None:
         plug, soc, stay, tier = name.split("_")
         plugged, evse_kw = plugs[plug]
         car = {"plugged": plugged, "evse_kw": evse_kw, "soc": socs[soc], "stay_h": stays_h[stay]}
-        assert cohort_of_cars(make_obs([{**car, "fits_70b": float(tier == "70b")}]))[0, 0] == i
+        obs = make_obs([{**car, "fits_70b": float(tier == "70b")}])
+        assert cohort_of_cars(Seen.of(obs))[0] == i
 
 
 def test_who_works_stays_then_the_longest_stay_then_the_first() -> None:
@@ -73,7 +75,8 @@ def test_quotas_equal_a_slow_reading(seed: int, num_cars: int) -> None:
     obs["cars"][..., CAR["stay_h"]] = stays_h
     shares = rng.random((2, ALL)).astype(np.float32)
     expected = np.zeros((2, num_cars), np.int8)
-    on_duty, cohort = obs["cars"][..., CAR["on_duty"]], cohort_of_cars(obs)
+    on_duty, cars = obs["cars"][..., CAR["on_duty"]], Seen.of(obs)
+    cohort = cars.spread(cohort_of_cars(cars), 0)
     for e in range(2):
         for c in range(ALL):
             cars = [i for i in range(num_cars) if obs["mask"][e, i] and cohort[e, i] == c]

@@ -10,15 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet_env.observations import CAR_FIELDS, FLEET, FLEET_FIELDS, Field
+from fleet_env.types import NCA
 from fleet_env.views import COHORTS, INDEX_FEATURES, SUMMARY_FIELDS
+from fleet_env.views.leaving import leaving
 from fleet_env.views.summary import SUMMARY, summary, summary_space
-from tests.unit.test_views_index import make_obs, random_obs
+from tests.unit.test_views_index import heat_usd, make_obs, random_obs
 
 
 def test_the_fields_are_the_fleet_and_shares_of_cars() -> None:
     assert SUMMARY_FIELDS[: len(FLEET_FIELDS)] == FLEET_FIELDS
     assert len(SUMMARY) == len(SUMMARY_FIELDS)  # names are unique
-    assert len(SUMMARY_FIELDS) == len(FLEET_FIELDS) + 2 * len(COHORTS) + 10 + 8 + 1 + 14
+    assert len(SUMMARY_FIELDS) == len(FLEET_FIELDS) + 2 * len(COHORTS) + 10 + 8 + 1 + 16
     assert all(field.low < field.high for field in SUMMARY_FIELDS)
     assert summary_space().shape == (len(SUMMARY_FIELDS),)
     stays = [field for field in SUMMARY_FIELDS if field.name.startswith("stay_h_from")]
@@ -30,9 +32,10 @@ def test_the_fields_are_the_fleet_and_shares_of_cars() -> None:
 
 def test_a_small_fleet_by_hand() -> None:
     cars = [
-        {"gap_kwh": 1.0, "garage": 0},  # at home, soc 0.5, 9 h to stay, on duty
-        {"on_duty": 0, "gap_kwh": 0.5},
-        {"soc": 1.0, "stay_h": 24.0, "on_duty": 0, "gap_kwh": 0.1},  # not feasible
+        # at home, soc 0.5, 9 h to stay, on duty; 0.5 kWh owed are a risk
+        {"gap_kwh": 0.5, "garage": 0, "local_hour": 1, "cheap_h": 0},
+        {"on_duty": 0, "gap_kwh": 0.1},
+        {"soc": 1.0, "stay_h": 24.0, "on_duty": 0, "gap_kwh": 1.0},  # not feasible
         {"plugged": 0, "evse_kw": 0, "soc": 0.0, "stay_h": 0, "on_duty": 0},  # on the road
     ]
     obs = make_obs(cars)
@@ -56,8 +59,10 @@ def test_a_small_fleet_by_hand() -> None:
         "mean_stay": 0.75,
         "mean_slack": (9 - 3.21852) / 12,
         "mean_rush": 1 - (9 - 3.21852) / 8,
-        "mean_energy": 1.0,
-        "mean_defer": 1.0,
+        "mean_energy": (0.40 + 0.20) / 2 * 0.76 * 0.5 / 0.92 / 0.10,
+        "mean_wear": 3.8 * (0.02 + heat_usd(NCA, 0.5, 20, 9, 1 / 80) / 2),
+        "mean_risk": 80 * leaving()[1, 8, 5] / 2,
+        "mean_defer": 0.5,
         "mean_soc": 0.2,
         "mean_plugged": 1.0,
         "mean_garage": 0.5,
@@ -102,4 +107,4 @@ def test_cars_at_the_limits_of_their_fields_stay_inside() -> None:
         cars = {field.name: getattr(field, limit) for field in CAR_FIELDS}
         found = summary(make_obs([cars] * 7))
         assert all(summary_space().contains(row) for row in found), limit
-    assert len(INDEX_FEATURES) == 14
+    assert len(INDEX_FEATURES) == 16

@@ -1,43 +1,48 @@
 """What an on-duty hour of each car costs, as far as a dispatcher can know it.
 
-Beyond `agents.heuristics.merit` it counts two things. Heat: in a closed garage, and everywhere in
-the cold, the computer warms the pack (docs/model.md 2.6, 2.8). Charge owed at a departure: within
-the deadband it costs nothing; beyond it an event is due at this departure and at every later one
-until the car is charged again, so what counts is the chance to leave before the refill.
+Energy at the price that is paid in the end; wear of the pack by what goes through it and by heat:
+in a closed garage, and everywhere in the cold, the computer warms the pack (docs/model.md 2.6,
+2.8); and charge owed at a departure. Within the deadband it costs nothing; beyond it an event is
+due at this departure and at every later one until the car is charged again, so what counts is the
+chance to leave before the refill.
+
+The features of the index read it, and rules and planners that price cars in full (`agents.costs`).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
-from agents.base import Obs, check_settings, feasible
-from agents.costs.usual import chance_of_leaving
 from fleet_env.dynamics import ageing
-from fleet_env.observations import CAR, FLEET, FORECAST_H, PRICE_00H
+from fleet_env.observations import FLEET, FORECAST_H, PRICE_00H
 from fleet_env.types import LFP, NCA, BoolArray, FloatArray, IntArray
 from fleet_env.units import DAYS_PER_YEAR, HOURS_PER_DAY, KELVIN_AT_0_C, MIN_PER_H, W_PER_KW
+from fleet_env.views.leaving import chance_of_leaving
+from fleet_env.views.seen import Seen
 
 LIGHT_ETA = 0.76  # on-board charger at the 0.38 kW DC of compute alone; domain 2a curve
 FULL_ETA = 0.92  # at Level 2 power; domain 2a curve
-_L1_BELOW_KW = 3.0  # between Level 1 (1.44 kW) and Level 2 (7.7 kW); domain 2a
+LEVEL1_MAX_KW = 2.0  # between Level 1 (1.44 kW) and Level 2 (7.7 kW); domain 2a
+PACK_TAU_H = 7.0  # ThermalConfig, est
+PRICE_SLACK_USD = 1e-5  # float32 copies of one tariff price count as equal
+DEPARTURES = ("usual", "stated")
 _NO_CHARGER_KW = 1e-3  # avoids 0 / 0; such a car never finishes charging
+_NO_PACK_KWH = 1e-3  # avoids 0 / 0
 _COMPRESSOR_FROM_C = 30.0  # outdoor temperature; domain 2b
 # 300 W at the least instead of 15 W + 8 % of a 200 W chip, through the DC-DC stage; domain 2b, 1b
 _COMPRESSOR_KW = (0.300 - 0.031) / 0.93
 _GARAGE_W_PER_K = 80.0  # ThermalConfig; domain 2b, est
 _COLD_K_PER_W = 0.5 / 16.0  # below 10 degC: share of the heat over conductance; ThermalConfig, est
 _COLD_BELOW_C = 10.0  # domain 2b, est
-_PACK_TAU_H = 7.0  # ThermalConfig, est
 _MID_LIFE_DAYS = 4.0 * DAYS_PER_YEAR  # ages are uniform up to 8 years; FleetConfig, est
 _FADE_USD_PER_KWH = 150.0 / (1.0 - 0.80)  # replacement over the life sold; domain 2c
 _DEADBAND_SOC = 0.01  # RewardConfig.shortfall_deadband_soc, design
 _FULL_LFP_SOC, _FULL_NCA_SOC = 1.0, 0.9  # highest charge limits; domain 7
 _LIMIT_STEPS = 20.0  # owners set charge limits in steps of 1/20; a twin at rest on one is full
 _ON_LIMIT = 1e-4  # soc; of float32 sums
-DEPARTURES = ("usual", "stated")
-PRICE_SLACK_USD = 1e-5  # float32 copies of one tariff price count as equal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,48 +65,6 @@ class CostSettings:
     linger_h: float = 0.5  # of duty before the refill can begin; two steps
     start_cost: bool = True  # count what starts and stops cost (off: a trap that has a test)
 
-    def __post_init__(self) -> None:
-        if self.departures not in DEPARTURES:
-            expected = " or ".join(DEPARTURES)
-            raise ValueError(f"{type(self).__name__}.departures={self.departures!r}: {expected}")
-        check_settings(
-            self,
-            defer_margin_h=(0.0, 48.0),
-            pack_wear_usd_per_kwh=(0.0, 5.0),
-            heat_weight=(0.0, 100.0),
-            shortfall_usd=(0.0, 1e4),
-            events_level1=(0.0, 100.0),
-            events_level2=(0.0, 100.0),
-            guard=(0.0, 1.0),
-            risk_spread_h=(0.01, 48.0),
-            linger_h=(0.0, 48.0),
-        )
-
-
-@dataclass(frozen=True)
-class Seen:
-    """The cars of all rows that the mask allows, one after the other, shape (m,)."""
-
-    obs: Obs
-    at: IntArray  # row * num_cars + car
-    row: IntArray
-
-    @classmethod
-    def of(cls, obs: Obs) -> Seen:
-        """Look at an observation."""
-        at = np.flatnonzero(feasible(obs))
-        return cls(obs, at, at // max(1, obs["mask"].shape[1]))
-
-    def __call__(self, name: str) -> FloatArray:
-        """Field of these cars, fresh."""
-        column: FloatArray = self.obs["cars"][..., CAR[name]].reshape(-1).take(self.at)
-        return column
-
-    def fleet(self, name: str) -> FloatArray:
-        """Field of their fleets."""
-        column: FloatArray = self.obs["fleet"][:, FLEET[name]].take(self.row)
-        return column
-
 
 @dataclass(frozen=True)
 class CarCosts:
@@ -119,37 +82,18 @@ class CarCosts:
     pay_usd_per_h: FloatArray
 
     @property
+    def kwh_price_usd(self) -> FloatArray:
+        """Price of a kWh of compute in the end, by way of a charger at full power."""
+        price = np.where(self.defers, self.late_usd_per_kwh, self.price_usd_per_kwh)
+        through: FloatArray = price / FULL_ETA
+        return through
+
+    @property
     def usd_per_h(self) -> FloatArray:
         """Cost of an on-duty hour now, fully busy, without the start."""
-        price = np.where(self.defers, self.late_usd_per_kwh, self.price_usd_per_kwh) / FULL_ETA
-        cost: FloatArray = self.kw * (price + self.kwh_usd)
+        cost: FloatArray = self.kw * (self.kwh_price_usd + self.kwh_usd)
         cost += self.pay_usd_per_h + self.risk_usd_per_h
         return cost
-
-
-@dataclass(eq=False)
-class PackMemory:
-    """Pack temperature of cars without compute: ambient through its lag, as seen so far [degC]."""
-
-    step_h: float
-    _pack_c: FloatArray | None = field(default=None, repr=False)
-
-    def reset(self, env_mask: BoolArray) -> None:
-        """Forget rows; a batch of another size forgets all."""
-        if self._pack_c is not None and len(self._pack_c) == len(env_mask):
-            self._pack_c[env_mask] = np.nan
-        else:
-            self._pack_c = None
-
-    def look(self, obs: Obs) -> FloatArray:
-        """Follow the ambient of the step, shape (num_envs, num_cars)."""
-        ambient = obs["cars"][..., CAR["ambient"]]
-        if self._pack_c is None or self._pack_c.shape != ambient.shape:
-            self._pack_c = np.full(ambient.shape, np.nan, np.float32)
-        new = np.isnan(self._pack_c[:, :1])[:, 0]
-        self._pack_c[new] = ambient[new]
-        self._pack_c += (ambient - self._pack_c) * np.float32(-np.expm1(-self.step_h / _PACK_TAU_H))
-        return self._pack_c
 
 
 def price_cars(cars: Seen, pack_c: FloatArray, settings: CostSettings, step_h: float) -> CarCosts:
@@ -167,8 +111,7 @@ def price_cars(cars: Seen, pack_c: FloatArray, settings: CostSettings, step_h: f
     kw, idle_kw = _power_kw(cars)
     plugged, now = cars("plugged") > 0, cars("price")
     refill, booked = cars("refill_price"), cars("ref_price")
-    charge_h = _charge_h(cars, cars("target_soc"))
-    defers = plugged & (cars("cheap_h") - charge_h >= settings.defer_margin_h)
+    defers = plugged & (cars("cheap_h") - wanted_h(cars) >= settings.defer_margin_h)
     defers &= now > refill + PRICE_SLACK_USD
     price = np.where(plugged, now, booked)
     risk, safe_h = _risk(cars, kw, defers, settings, step_h)
@@ -185,6 +128,11 @@ def price_cars(cars: Seen, pack_c: FloatArray, settings: CostSettings, step_h: f
         start_h=cars("ready_min") / np.float32(MIN_PER_H) * settings.start_cost,
         pay_usd_per_h=cars.fleet("pay_usd_per_h"),
     )
+
+
+def wanted_h(cars: Seen) -> FloatArray:
+    """Hours at full power up to the charge that the owner wants."""
+    return _charge_h(cars, cars("target_soc"))
 
 
 def _power_kw(cars: Seen) -> tuple[FloatArray, FloatArray]:
@@ -212,7 +160,7 @@ def heat_usd_per_kwh(cars: Seen, pack_c: FloatArray) -> FloatArray:
     per_w = cars("garage") / np.float32(_GARAGE_W_PER_K)
     per_w += (cars("ambient") < _COLD_BELOW_C) * np.float32(_COLD_K_PER_W)
     kelvin_days = per_w * np.float32(W_PER_KW / HOURS_PER_DAY)
-    kelvin_days *= -np.expm1(-np.maximum(cars("stay_h"), 1.0) / np.float32(_PACK_TAU_H))
+    kelvin_days *= -np.expm1(-np.maximum(cars("stay_h"), 1.0) / np.float32(PACK_TAU_H))
     per_k = np.zeros(soc.shape, np.float32)
     for code in (LFP, NCA):
         some = np.flatnonzero((lfp == (code == LFP)) & (per_w > 0))
@@ -227,9 +175,15 @@ def _fade_per_kelvin_day(code: int, soc: FloatArray, pack_c: FloatArray) -> Floa
     stress = ageing.ua_v(soc) if law.stress_is_potential else soc
     exponent = (law.cal_t_k + law.cal_u_k * stress) / law.cal_p
     rate = np.exp(np.log(law.cal_k0) / law.cal_p - exponent / kelvin)
-    gain = ageing.gains(np.array([code]), np.array([_MID_LIFE_DAYS]))[0][0]
-    slope: FloatArray = gain * rate * exponent / kelvin**2
+    slope: FloatArray = _mid_life_gain(code) * rate * exponent / kelvin**2
     return slope
+
+
+@cache
+def _mid_life_gain(code: int) -> np.float64:
+    """Slope of the power law of calendar fade for a pack of middle age."""
+    gain: np.float64 = ageing.gains(np.array([code]), np.array([_MID_LIFE_DAYS]))[0][0]
+    return gain
 
 
 def _risk(
@@ -240,30 +194,46 @@ def _risk(
     The gap grows while the twin charges, while the refill is put off, and without a plug. Until it
     is closed again the car is exposed if it owes more than the deadband.
     """
-    pack_kwh, gap_kwh, target = cars("pack_kwh"), cars("gap_kwh"), cars("target_soc")
-    twin = cars("soc") + gap_kwh / pack_kwh
-    limit = np.where(cars("lfp") > 0, np.float32(_FULL_LFP_SOC), np.float32(_FULL_NCA_SOC))
-    resting = np.abs(twin * _LIMIT_STEPS - np.round(twin * _LIMIT_STEPS)) < _ON_LIMIT * _LIMIT_STEPS
-    limit = np.where(resting & (twin > target - _ON_LIMIT), twin, np.maximum(limit, twin))
+    pack_kwh, gap_kwh = cars("pack_kwh"), cars("gap_kwh")
+    twin, limit = _twin_and_limit(cars)
     plugged = cars("plugged") > 0
     fill_h = _charge_h(cars, limit)
     safe_h = np.where(plugged, fill_h + np.where(defers, _wait_h(cars), 0), np.float32(1e3))
     safe_h = (safe_h + settings.linger_h).astype(np.float32)
     grows = defers | ~plugged | (twin < limit - _ON_LIMIT)
     over = grows & (gap_kwh + kw * step_h > settings.guard * _DEADBAND_SOC * pack_kwh)
-    hour = np.floor(cars("local_hour") + np.float32(1e-3)).astype(np.intp) % 24
+    usd, some = np.zeros(over.shape, np.float32), np.flatnonzero(over)
+    usd[some] = _shortfall_usd_per_h(cars, some, safe_h[some], settings)
+    return usd, safe_h
+
+
+def _twin_and_limit(cars: Seen) -> tuple[FloatArray, FloatArray]:
+    """Soc of the car without compute, and where it is thought to stop charging."""
+    twin = cars("soc") + cars("gap_kwh") / np.maximum(cars("pack_kwh"), np.float32(_NO_PACK_KWH))
+    limit = np.where(cars("lfp") > 0, np.float32(_FULL_LFP_SOC), np.float32(_FULL_NCA_SOC))
+    resting = np.abs(twin * _LIMIT_STEPS - np.round(twin * _LIMIT_STEPS)) < _ON_LIMIT * _LIMIT_STEPS
+    resting &= twin > cars("target_soc") - _ON_LIMIT
+    return twin, np.where(resting, twin, np.maximum(limit, twin))
+
+
+def _shortfall_usd_per_h(
+    cars: Seen, some: IntArray, safe_h: FloatArray, settings: CostSettings
+) -> FloatArray:
+    """Chance that some cars leave before they are safe, times what that costs [USD/h]."""
+    stay_h = cars("stay_h")[some]
     if settings.departures == "stated":
-        chance: FloatArray = (safe_h > cars("stay_h")).astype(np.float32)
+        chance: FloatArray = (safe_h > stay_h).astype(np.float32)
     else:
-        chance = chance_of_leaving(hour, cars("stay_h"), safe_h)
-    events = np.where(
-        cars("evse_kw") < _L1_BELOW_KW, settings.events_level1, settings.events_level2
-    )
+        hour = np.floor(cars("local_hour")[some] + np.float32(1e-3)).astype(np.intp) % 24
+        chance = chance_of_leaving(hour, stay_h, safe_h)
+    level1 = cars("evse_kw")[some] < LEVEL1_MAX_KW
+    events = np.where(level1, settings.events_level1, settings.events_level2)
     once_usd = settings.shortfall_usd / settings.risk_spread_h
     # a car beyond the deadband already: its event is no longer caused by this hour
-    crossed = gap_kwh > np.float32(_DEADBAND_SOC) * pack_kwh
-    usd = over * chance * events * np.where(crossed, settings.crossed_share * once_usd, once_usd)
-    return usd.astype(np.float32), safe_h
+    crossed = cars("gap_kwh")[some] > np.float32(_DEADBAND_SOC) * cars("pack_kwh")[some]
+    price = np.where(crossed, settings.crossed_share * once_usd, once_usd)
+    usd: FloatArray = chance * events * price
+    return usd
 
 
 def _wait_h(cars: Seen) -> FloatArray:
