@@ -8,7 +8,8 @@ from math import isfinite
 from fleet_env.checks import in_range, one_of, require
 from fleet_env.metrics import COSTS
 
-TEACHERS = ("mpc", "price_index", "full_cost_first")  # all act on what is observed, none on truth
+# all act on what is observed, none on truth
+TEACHERS = ("mpc", "price_index", "full_cost_first", "tuned_index")
 MANY = 1_000_000  # above any sensible count
 
 

@@ -28,6 +28,7 @@ from torch import Tensor
 from agents.base import Obs, Policy, feasible
 from agents.heuristics.full_cost import FullCostFirst
 from agents.index.parameters import PLACE, WEIGHTS, read
+from agents.index.policy import TunedIndex
 from agents.learned import nets
 from agents.learned.policy_file import PolicyFile
 from agents.oracle.mpc import MPC
@@ -48,6 +49,7 @@ TEACHERS: dict[str, Callable[[], Policy]] = {
     "mpc": MPC,
     "price_index": PriceIndex,
     "full_cost_first": FullCostFirst,
+    "tuned_index": TunedIndex,
 }
 NUM_ACTIONS = len(WEIGHTS) + 1
 

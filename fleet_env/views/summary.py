@@ -5,13 +5,22 @@ from __future__ import annotations
 import numpy as np
 from gymnasium import spaces
 
-from fleet_env.observations import CAR, CAR_FIELDS, FLEET_FIELDS, Field
+from fleet_env.observations import CAR, CAR_FIELDS, FLEET, FLEET_FIELDS, Field
 from fleet_env.types import FloatArray, IntArray
 from fleet_env.views.cohort import COHORTS, cohort_of_cars, cohort_sizes
 from fleet_env.views.index import INDEX_FEATURES, Candidates
 from fleet_env.views.seen import Obs, Seen
 
 SOC_BINS = tuple(k / 10 for k in range(10))  # where each bin begins
+# work to be done at once, as a share of the feasible cars: field of the fleet, hours, what it is
+NEEDS = {
+    "chat_00h": ("chat_00h", 1.0, "chat expected this hour"),
+    "chat_01h": ("chat_01h", 1.0, "chat expected next hour"),
+    "batch_1h": ("batch_due_1h", 1.0, "batch work due within 1 h, spread over it"),
+    "batch_4h": ("batch_due_4h", 4.0, "batch work due within 4 h, spread over them"),
+    "batch_12h": ("batch_due_12h", 12.0, "batch work due within 12 h, spread over them"),
+}
+MOST_NEED = 4.0  # beyond that all cars are wanted anyway
 STAY_BINS_H = (0.0, 0.25, 1.0, 2.0, 4.0, 8.0, 12.0, 24.0)  # the first: gone within a step
 
 
@@ -37,6 +46,10 @@ SUMMARY_FIELDS = (
     *_bins("soc", SOC_BINS, "charge"),
     *_bins("stay_h", STAY_BINS_H, "stated stay in h"),
     Field("gap_kwh", "kWh", -200, 200, "charge owed, mean of all cars"),
+    *(
+        Field(f"need_{name}", "1", 0, MOST_NEED, f"{doc}, in cars per feasible car: a share to try")
+        for name, (_, _, doc) in NEEDS.items()
+    ),
     *(
         Field(f"mean_{f.name}", "1", min(f.low, 0), f.high, "mean of the feasible cars, 0 if none")
         for f in INDEX_FEATURES
@@ -74,8 +87,18 @@ def summary(obs: Obs | Seen) -> FloatArray:
         _histogram(plugged, "stay_h", STAY_BINS_H),
         seen["cars"][..., CAR["gap_kwh"]].sum(axis=1, dtype=np.float64)[:, None],
     )
-    parts = (seen["fleet"], *(count / num_cars for count in counts), _feature_means(feasible))
+    shares = (count / num_cars for count in counts)
+    parts = (seen["fleet"], *shares, _needs(feasible), _feature_means(feasible))
     return np.concatenate(parts, axis=1, dtype=np.float32)
+
+
+def _needs(cars: Candidates) -> FloatArray:
+    """Work of each of `NEEDS` over the feasible cars, shape (num_envs, len(NEEDS))."""
+    columns = [FLEET[field] for field, _, _ in NEEDS.values()]
+    work = cars.obs["fleet"][:, columns] / [hours for _, hours, _ in NEEDS.values()]
+    share = np.maximum(cars.num, 1) / cars.shape[1]
+    need: FloatArray = np.clip(work / share[:, None], 0.0, MOST_NEED)
+    return need
 
 
 def _histogram(cars: Seen, field: str, starts: tuple[float, ...]) -> IntArray:

@@ -178,11 +178,11 @@ def test_versions_differ_in_the_patch_at_most(
 @pytest.mark.parametrize(
     ("sort", "changes", "message"),
     [
-        ("index", {"layers.0.weight": (8, 239)}, r"has shape \(8, 239\), expected \(8, 242\)"),
+        ("index", {"layers.0.weight": (8, 239)}, r"has shape \(8, 239\), expected \(8, 247\)"),
         ("index", {"layers.0.bias": (7,)}, r"layers\.0\.bias has shape \(7,\), expected \(8,\)"),
         ("index", {"layers.2.weight": (14, 6)}, r"has shape \(14, 6\), expected \(17, 6\)"),
         ("index", {"log_std": None}, r"no log_std, of shape \(17,\), for network mlp, dist"),
-        ("index", {"obs_var": None}, r"no obs_var, of shape \(242,\)"),
+        ("index", {"obs_var": None}, r"no obs_var, of shape \(247,\)"),
         ("index", {"lstm.bias": (20,)}, r"lstm\.bias: no such array for network mlp"),
         ("index", {"layers.0.weight": None}, r"no layers\.0\.weight, of shape"),
         ("index_squashed", {"log_std.bias": (14,)}, r"expected \(17,\)"),

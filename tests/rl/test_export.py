@@ -106,7 +106,7 @@ def test_deviations_of_drawn_actions_go_with_it(
     agent = make_agent(algorithm, view, normalize_obs=False)
     model: Any = trained(agent, make_card())
     weights = export(model, agent, {}).weights
-    seen = np.random.default_rng(0).normal(size=(5, 242)).astype(np.float32)
+    seen = np.random.default_rng(0).normal(size=(5, 247)).astype(np.float32)
     latent = nets.hidden(weights, seen, agent.activation)
     with torch.no_grad():
         if algorithm == "ppo":
@@ -138,7 +138,7 @@ def test_statistics_are_copied_and_left_out_where_there_are_none(
     model: Any = trained(agent, make_card())
     file = export(model, agent, {})
     kept = file.weights["obs_mean"].copy()
-    model.get_vec_normalize_env().obs_rms.update(np.ones((4, 242)))
+    model.get_vec_normalize_env().obs_rms.update(np.ones((4, 247)))
     np.testing.assert_array_equal(file.weights["obs_mean"], kept)
     weight = file.weights["layers.0.weight"].copy()
     with torch.no_grad():

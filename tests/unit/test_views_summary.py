@@ -20,7 +20,7 @@ from tests.unit.test_views_index import heat_usd, make_obs, random_obs
 def test_the_fields_are_the_fleet_and_shares_of_cars() -> None:
     assert SUMMARY_FIELDS[: len(FLEET_FIELDS)] == FLEET_FIELDS
     assert len(SUMMARY) == len(SUMMARY_FIELDS)  # names are unique
-    assert len(SUMMARY_FIELDS) == len(FLEET_FIELDS) + 2 * len(COHORTS) + 10 + 8 + 1 + 16
+    assert len(SUMMARY_FIELDS) == len(FLEET_FIELDS) + 2 * len(COHORTS) + 10 + 8 + 1 + 5 + 16
     assert all(field.low < field.high for field in SUMMARY_FIELDS)
     assert summary_space().shape == (len(SUMMARY_FIELDS),)
     stays = [field for field in SUMMARY_FIELDS if field.name.startswith("stay_h_from")]
@@ -28,6 +28,19 @@ def test_the_fields_are_the_fleet_and_shares_of_cars() -> None:
         "stay_h_from_0.25", "1", 0, 1, "share of the cars: plugged, stated stay in h 0.25 to 1"
     )
     assert stays[-1].doc.endswith("24 to 48")
+
+
+def test_work_over_the_feasible_cars_by_hand() -> None:
+    obs = make_obs([{}, {}, {}, {}])
+    obs["mask"][0] = [1, 1, 0, 0]  # half of the fleet
+    work = {"chat_00h": 0.1, "chat_01h": 0.2, "batch_due_1h": 0.05, "batch_due_4h": 0.4}
+    for field, value in {**work, "batch_due_12h": 60.0}.items():
+        obs["fleet"][0, FLEET[field]] = value
+    need = [SUMMARY[f"need_{k}"] for k in ("chat_00h", "chat_01h", "batch_1h", "batch_4h")]
+    np.testing.assert_allclose(summary(obs)[0, need], [0.2, 0.4, 0.1, 0.2], rtol=1e-6)
+    assert summary(obs)[0, SUMMARY["need_batch_12h"]] == 4.0  # 10, cut
+    obs["mask"][:] = 0  # as if one car were feasible
+    np.testing.assert_allclose(summary(obs)[0, need], [0.4, 0.8, 0.2, 0.4], rtol=1e-6)
 
 
 def test_a_small_fleet_by_hand() -> None:
