@@ -68,7 +68,7 @@ def test_evaluate_plays_a_file_and_its_records_are_those_of_its_content(fleet, t
     sampled = ("out=drawn", "policy.options.sampled=true")
     assert fleet(*command[:3], *sampled, *TINY)[0] == 0
     drawn = pd.read_csv("drawn/results.csv")
-    assert (drawn["return"] != records["return"]).all()
+    assert (drawn["return"] != records["return"]).any()
 
 
 @pytest.mark.slow  # starts the command line
@@ -77,7 +77,8 @@ def test_evaluate_plays_a_file_and_its_records_are_those_of_its_content(fleet, t
     [
         ((), "learned: no file: expected policy.options.file=PATH"),
         (("policy.options.file=no.policy",), "no.policy: no such file; `fleet train` writes"),
-        (("policy.file=no.policy",), "did you mean policy.options.file?"),
+        (("policy.file=no.policy",), "no.policy: no such file"),  # short for policy.options.file
+        (("policy.options.fil=no.policy",), "did you mean policy.options.file?"),
     ],
 )
 def test_what_is_wrong_with_a_file_is_one_line(fleet, settings, message):

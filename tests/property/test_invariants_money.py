@@ -67,13 +67,14 @@ def nothing_unbooked(day: Day) -> None:
     )
     owed = day.rows(day.steps[-1].after["gap"] * params.pack_kwh / world.derived.eta_nominal)
     np.testing.assert_allclose(booked, owed, atol=1e-3)
+    overhead_kw = np.array([card.serving.overhead_w for card in day.cards]) / 1000  # may be drawn
     for step in day.steps:
         on_h = step.info["metric/on_duty_h"]
         if step.plug is None:
             assert (on_h == 0).all()
             continue
         # every minute on duty takes at least the power of an awake car: none is free
-        idle_kwh = day.config.serving.overhead_w / 1000 * on_h
+        idle_kwh = overhead_kw * on_h
         compute_kwh = day.per_row(step.duty.cars, step.plug.compute_kwh.astype(np.float64))
         assert (compute_kwh >= idle_kwh * (1 - 1e-5) - 1e-9).all()
         free = (step.plug.compute_kwh > 0) & (step.plug.awake_h <= 0)
