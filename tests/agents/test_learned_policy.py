@@ -28,12 +28,8 @@ from tests.agents.trained import ANY_SIZE, NUM_CARS, SORTS, policy, saved
 
 seeds = st.integers(0, 100_000)
 BY_CAR = ("cars", "set", "binary")
-SEED = {
-    "index": 2,
-    "index_lstm": 5,
-    "cars": 7,
-    "set": 4,
-}  # of weights that put about half of the cars on duty
+# of weights that put about half of the cars on duty
+SEED = {"index": 3, "index_lstm": 5, "cars": 7, "set": 4}
 
 
 @pytest.fixture(scope="module")
