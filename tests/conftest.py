@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import matplotlib as mpl
@@ -42,3 +44,25 @@ def data_dir() -> Path:
 def rng() -> np.random.Generator:
     """Return a generator that starts the same in every test."""
     return np.random.default_rng(20250731)
+
+
+@pytest.fixture
+def fleet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str, str]]:
+    """Return a function that runs a command line in an empty folder: status, stdout, stderr."""
+    from experiments import cli  # here: most tests need nothing of it
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")  # restored afterwards: the command sets it
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["fleet", *arguments])
+        status = 0
+        try:
+            cli.main()
+        except SystemExit as leave:
+            status = int(leave.code or 0)
+        return status, *capsys.readouterr()
+
+    return run

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +12,7 @@ from hydra import compose, initialize_config_dir
 
 from agents.oracle.bound import bounds_usd, case_of, plan_of
 from agents.oracle.tape import record
-from experiments import bound, cli, schema
+from experiments import bound, schema
 from experiments.bound_settings import BoundSettings
 from experiments.bound_table import figures, note, sentence, table
 from experiments.records import read_csv
@@ -160,7 +159,7 @@ def test_bounds_are_those_of_the_oracle_and_in_order(solved):
 
 
 @pytest.mark.slow
-def test_files_hold_every_day_and_the_mean(solved, capsys):
+def test_files_hold_every_day_and_the_mean(solved):
     rows, folder = solved
     summary = json.loads((folder / "summary.json").read_text())
     assert [row["day"] for row in summary["days"]] == ["0", "1"]
@@ -199,14 +198,10 @@ def test_worth_of_a_plan_lies_between_nothing_and_the_programme():
 
 
 @pytest.mark.slow
-def test_the_command_line(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")  # restored afterwards: the command sets it
+def test_the_command_line(fleet, tmp_path):
     arguments = ("bound", "env=suburb", "env.num_cars=4", "num_episodes=1", "lp=false")
-    monkeypatch.setattr(sys, "argv", ["fleet", *arguments, "out=run"])
-    cli.main()
-    out, err = capsys.readouterr()
-    assert err == ""
+    status, out, err = fleet(*arguments, "out=run")
+    assert (status, err) == (0, "")
     assert "suburb: 4 cars, 1 test days, bounds" in out
     assert out.endswith(f"results: {tmp_path / 'run'}\n")
     assert pd.read_csv(tmp_path / "run" / "bound.csv")["lp_usd"].isna().all()

@@ -215,24 +215,6 @@ OFF = ("agent.options.learning_starts=8", "agent.options.batch_size=8")
 SHORT = (*SMALL, f"total_steps={2 * ROLLOUT}")
 
 
-@pytest.fixture
-def fleet(tmp_path, monkeypatch, capsys):
-    """Return a function that runs a command line in an empty folder: status, stdout, stderr."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
-
-    def call(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["fleet", *arguments])
-        status = 0
-        try:
-            cli.main()
-        except SystemExit as leave:
-            status = int(leave.code or 0)
-        return status, *capsys.readouterr()
-
-    return call
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("agent", AGENTS)
 def test_every_agent_trains_and_its_policy_is_played(fleet, agent):
