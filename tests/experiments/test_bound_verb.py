@@ -8,7 +8,6 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from hydra import compose, initialize_config_dir
 
 from agents.oracle.bound import bounds_usd, case_of, plan_of
 from agents.oracle.tape import record
@@ -18,6 +17,7 @@ from experiments.bound_table import figures, note, sentence, table
 from experiments.records import read_csv
 from experiments.report import console
 from fleet_env.scenarios import scenario
+from tests.composing import settings_of
 
 SMALL = schema.BoundVerbSettings(
     env=scenario("suburb", num_cars=8), num_episodes=2, milp=True, milp_time_s=5.0, sample_cars=4,
@@ -35,16 +35,13 @@ DAYS = pd.DataFrame(
 )  # fmt: skip
 
 
-def typed(*overrides: str) -> schema.BoundVerbSettings:
-    with initialize_config_dir(schema.config_dir(), version_base="1.3"):
-        return schema.typed(compose("bound", overrides=list(overrides)), schema.BoundVerbSettings)
-
-
 def test_settings_come_from_the_command_line():
-    got = typed("env=paid", "env.num_cars=64", "num_episodes=7", "milp=true", "lp=false")
+    card = ("env=paid", "env.num_cars=64")
+    got = settings_of("bound", *card, "num_episodes=7", "milp=true", "lp=false")
     assert got.env == scenario("paid", num_cars=64)
     assert (got.num_episodes, got.milp, got.lp) == (7, True, False)
-    assert typed().sample_cars == BoundSettings().sample_cars  # what fleet compare takes
+    # what fleet compare takes
+    assert settings_of("bound").sample_cars == BoundSettings().sample_cars
 
 
 @pytest.mark.parametrize(
@@ -61,14 +58,14 @@ def test_settings_come_from_the_command_line():
 )
 def test_settings_are_checked(override, message):
     with pytest.raises(ValueError, match=message):
-        typed(*override.split())
+        settings_of("bound", *override.split())
 
 
 def test_the_programme_is_solved_up_to_a_size():
-    assert typed("env.num_cars=1000").solves_lp
-    assert not typed("env.num_cars=1001").solves_lp
-    assert typed("env.num_cars=1001", "lp_max_cars=1001").solves_lp
-    assert not typed("env.num_cars=10", "lp=false").solves_lp
+    assert settings_of("bound", "env.num_cars=1000").solves_lp
+    assert not settings_of("bound", "env.num_cars=1001").solves_lp
+    assert settings_of("bound", "env.num_cars=1001", "lp_max_cars=1001").solves_lp
+    assert not settings_of("bound", "env.num_cars=10", "lp=false").solves_lp
 
 
 def test_a_fleet_beyond_the_memory_is_refused_before_anything_is_written(tmp_path):

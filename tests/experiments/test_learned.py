@@ -8,21 +8,18 @@ from types import SimpleNamespace
 
 import pandas as pd
 import pytest
-from hydra import compose, initialize_config_dir
 
 from agents import registry
-from experiments import schema
 from experiments.evaluate import file_hashes
 from experiments.records import code_digest
 from tests.agents.trained import saved
+from tests.composing import settings_of
 
 TINY = ("env.num_cars=20", "num_episodes=2")
 
 
 def test_learned_is_an_option_with_the_policys_own_defaults():
-    with initialize_config_dir(schema.config_dir(), version_base="1.3"):
-        cfg = compose("evaluate", overrides=["policy=learned", "policy.options.file=a.policy"])
-    policy = schema.typed(cfg, schema.EvaluateSettings).policy
+    policy = settings_of("evaluate", "policy=learned", "policy.options.file=a.policy").policy
     assert policy.name == "learned"
     assert policy.options == registry.defaults("learned") | {"file": "a.policy"}
 

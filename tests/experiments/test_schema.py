@@ -6,8 +6,6 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig
 
 from agents import registry
 from experiments import cards, deck, schema
@@ -16,20 +14,12 @@ from experiments.nearest import nearest
 from fleet_env.config import EnvConfig
 from fleet_env.config_world import RegionConfig, ShocksConfig
 from fleet_env.scenarios import CARDS, scenario
+from tests.composing import composed, settings_of
 
 CONF = Path(schema.config_dir())
 ENVS = sorted(file.stem for file in (CONF / "env").glob("*.yaml"))
 CARDS_ALONE = "headroom"  # a study of cards, without variants
 STUDIES = sorted({file.stem for file in (CONF / "study").glob("*.yaml")} - {CARDS_ALONE})
-
-
-def composed(verb: str, *overrides: str) -> DictConfig:
-    with initialize_config_dir(schema.config_dir(), version_base="1.3"):
-        return compose(verb, overrides=list(overrides))
-
-
-def settings(verb: str, *overrides: str):
-    return schema.typed(composed(verb, *overrides), schema.ROOTS[verb])
 
 
 SEEN_BY_CAR = [name for name in ENVS if scenario(name).observation == "cars"]
@@ -44,14 +34,14 @@ def test_every_file_is_the_card_of_the_library(env):
 
 @pytest.mark.parametrize("verb", schema.ROOTS)
 def test_every_verb_takes_a_card(verb):
-    assert settings(verb, "env=world").env == scenario("world")
+    assert settings_of(verb, "env=world").env == scenario("world")
 
 
 def test_policies_cannot_choose_from_a_card_without_cars():
     assert set(ENVS) - set(SEEN_BY_CAR) == {"nation"}
-    assert settings("bench", "env=nation").env.num_cars == 100_000_000
+    assert settings_of("bench", "env=nation").env.num_cars == 100_000_000
     with pytest.raises(ValueError, match=r"env\.observation='fleet'.*env\.num_cars=1000"):
-        settings("compare", "env=nation")
+        settings_of("compare", "env=nation")
     small = deck.small(scenario("nation"), 1000)
     assert (small.num_cars, small.observation, small.demand.load) == (1000, "cars", 0.05)
     assert deck.small(scenario("tiny"), 1000) == scenario("tiny")
@@ -69,12 +59,12 @@ def test_every_card_of_the_library_has_its_file():
 
 
 def test_the_suburb_is_the_default():
-    assert settings("compare").env == EnvConfig()
+    assert settings_of("compare").env == EnvConfig()
 
 
 @pytest.mark.parametrize("name", registry.names())
 def test_every_policy_is_an_option_with_the_policys_own_defaults(name):
-    policy = settings("evaluate", f"policy={name}").policy
+    policy = settings_of("evaluate", f"policy={name}").policy
     assert policy.name == name
     assert registry.make(name, **policy.options) == registry.make(name)
 
@@ -82,7 +72,7 @@ def test_every_policy_is_an_option_with_the_policys_own_defaults(name):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", STUDIES)
 def test_every_variant_of_every_study_changes_the_card(name):
-    table = settings("study", f"study={name}").study
+    table = settings_of("study", f"study={name}").study
     assert table.name == name
     assert table.variants
     card = scenario(CARD_OF_STUDY.get(name, "suburb"))
@@ -93,26 +83,26 @@ def test_every_variant_of_every_study_changes_the_card(name):
 
 @pytest.mark.slow
 def test_headroom_is_studied_by_card_and_by_feature():
-    cards_alone = settings("study", f"study={CARDS_ALONE}")
+    cards_alone = settings_of("study", f"study={CARDS_ALONE}")
     assert (cards_alone.measure, cards_alone.cards) == ("headroom", "all")
     assert not cards_alone.study.variants
-    assert settings("study", f"study={CARDS_ALONE}", "cards=[tiny]").cards == ["tiny"]
-    features = settings("study", "study=headroom_features")
-    parts = [settings("study", f"study={name}").study.variants for name in ("ablation", "world")]
+    assert settings_of("study", f"study={CARDS_ALONE}", "cards=[tiny]").cards == ["tiny"]
+    features = settings_of("study", "study=headroom_features")
+    parts = [settings_of("study", f"study={name}").study.variants for name in ("ablation", "world")]
     assert features.study.variants == parts[0] | parts[1]
     assert len(features.study.variants) == len(parts[0]) + len(parts[1])
     assert (features.measure, features.cards) == ("headroom", "")
-    assert settings("study", "measure=headroom").measure == "headroom"
-    assert settings("study").measure == "money"
+    assert settings_of("study", "measure=headroom").measure == "headroom"
+    assert settings_of("study").measure == "money"
 
 
 @pytest.mark.parametrize("verb", ["compare", "study"])
 def test_the_bound_is_an_option_that_can_be_left_out(verb):
-    assert settings(verb).bound == BoundSettings()
-    assert settings(verb, "bound=none").bound == BoundSettings(solve=False)
-    assert settings(verb, "bound.sample_cars=1000").bound == BoundSettings(sample_cars=1000)
+    assert settings_of(verb).bound == BoundSettings()
+    assert settings_of(verb, "bound=none").bound == BoundSettings(solve=False)
+    assert settings_of(verb, "bound.sample_cars=1000").bound == BoundSettings(sample_cars=1000)
     # it does not touch the records of policies, so the folder of a run takes another one
-    assert "bound" not in schema.plain(settings(verb))
+    assert "bound" not in schema.plain(settings_of(verb))
 
 
 # settings that only shape a feature which another one switches on
@@ -125,7 +115,7 @@ SHAPES = {
 
 
 def test_the_studies_switch_every_feature_of_the_world():
-    tables = [settings("study", f"study={name}").study for name in ("world", "dc_cost")]
+    tables = [settings_of("study", f"study={name}").study for name in ("world", "dc_cost")]
     switched = {
         override.partition("=")[0]
         for table in tables
@@ -148,16 +138,16 @@ def test_the_studies_switch_every_feature_of_the_world():
 
 
 def test_values_are_typed_and_checked():
-    got = settings("compare", "env.num_cars=7", "env.thermal.cooling=false", "policies=[random]")
+    got = settings_of("compare", "env.num_cars=7", "env.thermal.cooling=false", "policies=[random]")
     assert got.env.num_cars == 7
     assert got.env.thermal.cooling is False
     assert got.policies == ["random"]
     with pytest.raises(ValueError, match=r"num_cars=0: expected a number in"):
-        settings("compare", "env.num_cars=0")
+        settings_of("compare", "env.num_cars=0")
     with pytest.raises(ValueError, match="split='tset'"):
-        settings("compare", "split=tset")
+        settings_of("compare", "split=tset")
     with pytest.raises(ValueError, match="num_envs=0"):
-        settings("evaluate", "num_envs=0")
+        settings_of("evaluate", "num_envs=0")
 
 
 @pytest.mark.parametrize(
@@ -172,24 +162,24 @@ def test_values_are_typed_and_checked():
 )
 def test_added_keys_that_do_not_exist_are_errors(override, message):
     with pytest.raises(ValueError, match="no such setting") as caught:
-        settings("compare", override)
+        settings_of("compare", override)
     assert message in str(caught.value)
 
 
 def test_keys_of_a_region_are_checked():
-    share = settings("compare", "env=world", "+env.regions.texas.share=3").env.regions["texas"]
+    share = settings_of("compare", "env=world", "+env.regions.texas.share=3").env.regions["texas"]
     assert share == replace(scenario("world").regions["texas"], share=3.0)
-    flat = settings("compare", "env=world", "env.regions.texas.tariff=flat").env.regions["texas"]
+    flat = settings_of("compare", "env=world", "env.regions.texas.tariff=flat").env.regions["texas"]
     assert flat == replace(scenario("world").regions["texas"], tariff="flat")
     with pytest.raises(ValueError, match=r"regions\.texas='shr': expected .*mean 'share'"):
-        settings("compare", "env=world", "+env.regions.texas.shr=3")
-    two = settings("compare", "+env.regions={a: {share: 1}, b: {share: 3}}").env.regions
+        settings_of("compare", "env=world", "+env.regions.texas.shr=3")
+    two = settings_of("compare", "+env.regions={a: {share: 1}, b: {share: 3}}").env.regions
     assert two == {"a": RegionConfig(share=1.0), "b": RegionConfig(share=3.0)}
 
 
 def test_a_free_mapping_takes_new_keys():
     mix = ("env.fleet.accelerators.ai5=0.25", "+env.fleet.accelerators.ai4=0.75")
-    assert settings("compare", *mix).env.fleet.accelerators == {"ai5": 0.25, "ai4": 0.75}
+    assert settings_of("compare", *mix).env.fleet.accelerators == {"ai5": 0.25, "ai4": 0.75}
 
 
 def test_a_mapping_of_a_study_replaces_the_cards_whole():
@@ -202,8 +192,8 @@ def test_a_mapping_of_a_study_replaces_the_cards_whole():
 
 @pytest.mark.parametrize("verb", ["compare", "evaluate", "study", "cards"])
 def test_uncertain_parameters_are_an_option_with_ranges_inside_the_plausible(verb):
-    assert settings(verb).env.randomise == {}
-    drawn = settings(verb, "randomise=uncertain").env.randomise
+    assert settings_of(verb).env.randomise == {}
+    drawn = settings_of(verb, "randomise=uncertain").env.randomise
     page = (CONF.parent / "docs" / "parameters.md").read_text("utf-8")
     rows = re.findall(r"\.([a-z_0-9]+)` \|[^|]*\|[^|]*\| ([\d.]+)-([\d.]+) ", page)
     plausible = {key: (float(low), float(high)) for key, low, high in rows}
@@ -217,8 +207,8 @@ def test_uncertain_parameters_are_an_option_with_ranges_inside_the_plausible(ver
 
 def test_a_card_keeps_what_it_draws_itself():
     own = scenario("gauntlet").randomise
-    assert settings("compare", "env=gauntlet").env.randomise == own
-    both = settings("compare", "env=gauntlet", "randomise=uncertain").env.randomise
+    assert settings_of("compare", "env=gauntlet").env.randomise == own
+    both = settings_of("compare", "env=gauntlet", "randomise=uncertain").env.randomise
     assert set(own) < set(both)
 
 

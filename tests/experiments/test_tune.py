@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hydra import compose, initialize_config_dir
 from matplotlib.figure import Figure
 
 from agents.index import parameters
@@ -19,6 +18,7 @@ from experiments.plots.tune import plot_search
 from experiments.report import usd_per_car_month
 from experiments.runner import Days, play
 from fleet_env.scenarios import scenario
+from tests.composing import settings_of
 
 SMALL = schema.TuneSettings(
     env=scenario("suburb"), generations=2, popsize=4, num_days=2, num_cars=20,
@@ -26,13 +26,10 @@ SMALL = schema.TuneSettings(
 )  # fmt: skip
 
 
-def typed(*overrides: str) -> schema.TuneSettings:
-    with initialize_config_dir(schema.config_dir(), version_base="1.3"):
-        return schema.typed(compose("tune", overrides=list(overrides)), schema.TuneSettings)
-
-
 def test_settings_come_from_the_command_line():
-    settings = typed("env=paid", "agent=index", "generations=7", "num_cars=99", "seed=3")
+    settings = settings_of(
+        "tune", "env=paid", "agent=index", "generations=7", "num_cars=99", "seed=3"
+    )
     assert settings.env == scenario("paid")
     assert (settings.generations, settings.num_cars, settings.seed) == (7, 99, 3)
 
@@ -40,7 +37,7 @@ def test_settings_come_from_the_command_line():
 @pytest.mark.parametrize("name", ["num_days", "num_cars", "validation_days"])
 def test_nothing_to_play_is_refused(name):
     with pytest.raises(ValueError, match=f"{name}=0: expected 1 or more"):
-        typed(f"{name}=0")
+        settings_of("tune", f"{name}=0")
 
 
 @pytest.mark.parametrize(

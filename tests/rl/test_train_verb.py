@@ -17,8 +17,6 @@ import pytest
 
 pytest.importorskip("torch")
 
-from hydra import compose, initialize_config_dir
-
 from agents.learned.policy_file import PolicyFile
 from experiments import cli, schema
 from experiments.records import read_csv
@@ -29,10 +27,10 @@ from experiments.train_settings import CheckpointSettings, TrainSettings, Valida
 from experiments.training import train
 from experiments.validate import Validator, headline
 from fleet_env.scenarios import scenario
+from tests.composing import settings_of
 
-CONF = Path(schema.config_dir())
-AGENTS = sorted(file.stem for file in (CONF / "agent").glob("*.yaml"))
-LOGGERS = sorted(file.stem for file in (CONF / "logger").glob("*.yaml"))
+AGENTS = schema.agent_names()
+LOGGERS = sorted(file.stem for file in (Path(schema.config_dir()) / "logger").glob("*.yaml"))
 ENVS = ("suburb", "storm", "world")
 ROLLOUT = 48  # decisions of two small fleets in a day
 
@@ -134,29 +132,23 @@ def test_requests_to_stop_wait_and_the_second_does_not():
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def composed(*overrides: str) -> TrainSettings:
-    with initialize_config_dir(schema.config_dir(), version_base="1.3"):
-        return schema.typed(compose("train", overrides=list(overrides)), TrainSettings)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("agent", AGENTS)
 def test_every_agent_composes_with_every_logger_and_card(agent):
-    with initialize_config_dir(schema.config_dir(), version_base="1.3"):
-        for logger, env in product(LOGGERS, ENVS):
-            cfg = compose("train", [f"agent={agent}", f"logger={logger}", f"env={env}"])
-            settings = schema.typed(cfg, TrainSettings)
-            assert settings.agent.name == agent
-            assert settings.env == scenario(env)
-            assert settings.logger.tensorboard == (logger == "tensorboard")
-            assert settings.logger.mode == ("offline" if logger == "wandb" else "disabled")
+    for logger, env in product(LOGGERS, ENVS):
+        settings = settings_of("train", f"agent={agent}", f"logger={logger}", f"env={env}")
+        assert settings.agent.name == agent
+        assert settings.env == scenario(env)
+        assert settings.logger.tensorboard == (logger == "tensorboard")
+        assert settings.logger.mode == ("offline" if logger == "wandb" else "disabled")
 
 
 @pytest.mark.parametrize("number", range(len(AGENTS)))
 def test_every_agent_composes(number):
     """Each with a logger and a card; the slow test has all combinations."""
     agent, logger = AGENTS[number], LOGGERS[number % len(LOGGERS)]
-    settings = composed(f"agent={agent}", f"logger={logger}", f"env={ENVS[number // 4]}")
+    env = ENVS[number // len(LOGGERS) % len(ENVS)]
+    settings = settings_of("train", f"agent={agent}", f"logger={logger}", f"env={env}")
     assert settings.agent.name == agent
 
 
@@ -167,16 +159,16 @@ def test_the_agents_of_the_issue_are_there():
 
 
 def test_settings_of_a_training_come_from_the_command_line():
-    settings = composed(
-        "agent=sac_index", "agent.options.batch_size=64", "seed=3", "cards=[storm,peak]",
+    settings = settings_of(
+        "train", "agent=sac_index", "agent.options.batch_size=64", "seed=3", "cards=[storm,peak]",
         "validation.days=5",
     )  # fmt: skip
     assert settings.agent.options["batch_size"] == 64
     assert (settings.seed, settings.cards, settings.validation.days) == (3, ["storm", "peak"], 5)
     with pytest.raises(ValueError, match=r"validation\.days=0: expected 1 or more"):
-        composed("validation.days=0")
+        settings_of("train", "validation.days=0")
     with pytest.raises(ValueError, match="total_steps=0: expected 1 or more"):
-        composed("total_steps=0")
+        settings_of("train", "total_steps=0")
 
 
 def test_a_verb_of_two_words_has_its_own_settings():
@@ -263,9 +255,8 @@ def test_cards_share_one_policy(fleet):
 )
 def test_seeds_are_swept_with_every_launcher(tmp_path, launcher):
     if launcher:
-        pytest.importorskip(f"hydra_plugins.hydra_{launcher[0].split('=')[1][:6]}_launcher"
-                            if "joblib" in launcher[0]
-                            else "hydra_plugins.hydra_submitit_launcher")  # fmt: skip
+        name = launcher[0].removeprefix("hydra/launcher=").removesuffix("_local")
+        pytest.importorskip(f"hydra_plugins.hydra_{name}_launcher")
     sweep = ("hydra.sweep.dir=sweep", *launcher)
     done = _start(tmp_path, "-m", "seed=0,1", *sweep, *SHORT, *PPO)
     out, _ = done.communicate(timeout=300)

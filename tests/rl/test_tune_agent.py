@@ -11,11 +11,11 @@ pytest.importorskip("torch")
 pytest.importorskip("optuna")
 
 import yaml
-from hydra import compose, initialize_config_dir
 
-from experiments import schema, tune_agent
+from experiments import tune_agent
 from experiments.records import read_csv
 from experiments.train_settings import RangeSettings, TuneAgentSettings, ValidationSettings
+from tests.composing import settings_of
 
 DAY = 48  # decisions of two small fleets
 
@@ -39,9 +39,7 @@ def test_settings_come_from_the_command_line():
         "agent=sac_index", "trials=3", "space.gamma.choices=[0.5]",
         "+space.num_fleets={low: 4, high: 8, whole: true}",
     ]  # fmt: skip
-    with initialize_config_dir(schema.config_dir(), version_base="1.3"):
-        cfg = compose("tune_agent", overrides)
-        settings = schema.typed(cfg, TuneAgentSettings)
+    settings = settings_of("tune_agent", *overrides)
     assert settings.agent.algorithm == "sac"
     assert settings.ranges == {
         "gamma": RangeSettings(choices=[0.5]),
