@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from agents.rl.settings import AgentSettings
 from fleet_env import EnvConfig, scenario
-
-MakeCard = Callable[..., EnvConfig]
-MakeAgent = Callable[..., AgentSettings]
+from tests.rl.small import MakeAgent, MakeCard
 
 # a day of 24 decisions for fleets of 8
 SMALL: dict[str, Any] = {"num_cars": 8, "step_min": 60}

@@ -15,18 +15,19 @@ import torch
 from gymnasium import spaces
 from numpy.typing import NDArray
 from stable_baselines3 import PPO
-from stable_baselines3.common.vec_env import VecEnv, VecNormalize, unwrap_vec_wrapper
+from stable_baselines3.common.vec_env import VecNormalize, unwrap_vec_wrapper
 
 from agents.rl.extras import ConstraintSettings
 from agents.rl.lagrangian import ConstraintReport, LagrangianVecEnv, MultiplierCallback
 from agents.rl.models import make_env
 from agents.rl.settings import AgentSettings
 from fleet_env import FleetIndexVectorEnv, scenario
+from tests.rl.toys import ToyVecEnv
 
 NUM_STEPS = 4  # of an episode
 
 
-class Mill(VecEnv):
+class Mill(ToyVecEnv):
     """Earns the mean of what it is told to run at, 0 to 1 a step; costs are its square.
 
     A day at level x earns 4 x and costs ``slo`` 4 x^2 and ``shortfall`` 0.4 x. Under a limit d on
@@ -36,14 +37,11 @@ class Mill(VecEnv):
     def __init__(self, num_envs: int = 2) -> None:
         super().__init__(num_envs, spaces.Box(0, 1, (1,)), spaces.Box(-1, 1, (1,)))
         self.costs: dict[str, NDArray[np.float64]] = {}
-        self.step, self.actions = 0, np.zeros(0)
+        self.step = 0
 
     def reset(self) -> NDArray[np.float32]:
         self.step = 0
         return np.zeros((self.num_envs, 1), np.float32)
-
-    def step_async(self, actions: NDArray[Any]) -> None:
-        self.actions = actions
 
     def step_wait(self) -> tuple[Any, Any, Any, list[dict[str, Any]]]:
         level = (np.asarray(self.actions)[:, 0].astype(np.float64) + 1) / 2
@@ -54,19 +52,6 @@ class Mill(VecEnv):
         if dones.any():
             infos = [{"terminal_observation": np.zeros(1, np.float32)} for _ in dones]
         return np.zeros((self.num_envs, 1), np.float32), level.astype(np.float32), dones, infos
-
-    def close(self) -> None: ...
-
-    def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
-        return [None] * self.num_envs
-
-    def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None: ...
-
-    def env_method(self, method_name: str, *args: Any, indices: Any = None, **kw: Any) -> list[Any]:
-        raise NotImplementedError
-
-    def env_is_wrapped(self, wrapper_class: Any, indices: Any = None) -> list[bool]:
-        return [False] * self.num_envs
 
 
 def wrap(limits: dict[str, float], **gains: float) -> LagrangianVecEnv:
@@ -246,7 +231,7 @@ def test_it_charges_the_fleets() -> None:
     free = FleetIndexVectorEnv(num_envs=3, config=replace(card, num_cars=30))
     charged.multipliers = np.array([0.5, 2.0])
     charged.reset(), free.reset(seed=0)
-    action = np.zeros((3, 17), np.float32)
+    action = np.zeros((3, free.num_actions), np.float32)
     action[:, -1] = 1.0  # every car
     costs = np.zeros((2, 3))
     for _ in range(card.num_steps):

@@ -8,13 +8,12 @@ pytest.importorskip("torch")
 
 import subprocess
 import sys
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.vec_env import VecNormalize, unwrap_vec_wrapper
+from stable_baselines3.common.vec_env import VecNormalize
 
 from agents.index.parameters import WEIGHTS, read
 from agents.rl.extras import ConstraintSettings, ImitateSettings
@@ -23,17 +22,14 @@ from agents.rl.lagrangian import LagrangianVecEnv
 from agents.rl.models import TUNED_SHARE, make_env, make_model
 from agents.rl.settings import ALGORITHMS, SQUASHED, AgentSettings
 from agents.rl.vec_env import FleetVecEnv
-from fleet_env import CarsAsRows, EnvConfig, FleetVectorEnv
-
-MakeCard = Callable[..., EnvConfig]
-MakeAgent = Callable[..., AgentSettings]
-
-# cohorts differ from the index in size only: one algorithm of theirs is enough in a hurry
-PAIRS = [
-    pytest.param(algorithm, view, marks=[pytest.mark.slow] * (view == "cohort" and i > 0))
-    for view, able in ALGORITHMS.items()
-    for i, algorithm in enumerate(able)
-]
+from fleet_env import (
+    CarsAsRows,
+    EnvConfig,
+    FleetCohortVectorEnv,
+    FleetIndexVectorEnv,
+    FleetVectorEnv,
+)
+from tests.rl.small import PAIRS, MakeAgent, MakeCard
 
 
 def learned(agent: AgentSettings, card: EnvConfig, seed: int = 0) -> BaseAlgorithm:
@@ -96,12 +92,13 @@ def test_fleets_are_split_between_cards(make_card: MakeCard, make_agent: MakeAge
 def test_views_are_what_their_names_say(make_card: MakeCard, make_agent: MakeAgent) -> None:
     card = make_card(observation="fleet")  # views read the cars whatever the card shows
     kinds = {view: type(_fleets(make_agent(view=view), card).envs[0]) for view in ALGORITHMS}
-    assert [kind.__name__ for kind in kinds.values()] == [
-        "FleetIndexVectorEnv", "FleetCohortVectorEnv", "CarsAsRows", "FleetVectorEnv",
-        "FleetVectorEnv",
-    ]  # fmt: skip
-    assert kinds["cars"] is CarsAsRows
-    assert kinds["bits"] is FleetVectorEnv
+    assert kinds == {
+        "index": FleetIndexVectorEnv,
+        "cohort": FleetCohortVectorEnv,
+        "cars": CarsAsRows,
+        "fleet": FleetVectorEnv,
+        "bits": FleetVectorEnv,
+    }
 
 
 def _fleets(agent: AgentSettings, card: EnvConfig, seed: int = 0) -> FleetVecEnv:
@@ -143,7 +140,6 @@ def test_wrappers_are_those_that_the_agent_asks_for(
     assert isinstance(env, VecNormalize)
     assert isinstance(env.venv, NearReferenceVecEnv)  # sees raw summaries and charges in USD
     assert isinstance(env.venv.venv, LagrangianVecEnv)
-    assert unwrap_vec_wrapper(env, NearReferenceVecEnv) is env.venv
 
 
 def test_bits_are_normalised_but_for_the_mask(make_card: MakeCard, make_agent: MakeAgent) -> None:

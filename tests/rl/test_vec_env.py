@@ -24,8 +24,8 @@ from fleet_env import (
 )
 from fleet_env.metrics import COSTS, REWARD_TERMS
 from fleet_env.scenarios import SPLIT_SIZE
-
-MakeCard = Callable[..., EnvConfig]
+from fleet_env.views import INDEX_FEATURES, ROW_FIELDS
+from tests.rl.small import MakeCard
 
 KINDS: dict[str, Callable[..., View]] = {
     "index": FleetIndexVectorEnv,
@@ -34,6 +34,7 @@ KINDS: dict[str, Callable[..., View]] = {
     "fleet": FleetVectorEnv,
 }
 NUM_FLEETS = 3
+NUM_ACTIONS = len(INDEX_FEATURES) + 1  # and the share
 
 
 def build(kind: str, card: EnvConfig, num_fleets: int = NUM_FLEETS) -> View:
@@ -130,7 +131,7 @@ def test_normalisation_reaches_the_terminal_observation(make_card: MakeCard) -> 
     env = VecNormalize(FleetVecEnv([build("index", card)]))
     env.reset()
     for _ in range(card.num_steps):
-        _, _, _, infos = env.step(np.zeros((NUM_FLEETS, 17), np.float32))
+        _, _, _, infos = env.step(np.zeros((NUM_FLEETS, NUM_ACTIONS), np.float32))
     for told in infos:
         assert np.abs(told["terminal_observation"]).max() <= 10
 
@@ -207,11 +208,11 @@ def test_books_of_a_second_episode_begin_at_zero(make_card: MakeCard) -> None:
     card = make_card(num_cars=20, demand={"load": 3.0})
     env = FleetVecEnv([build("index", card)])
     env.reset()
-    on = np.ones((NUM_FLEETS, 17), np.float32)
+    on = np.ones((NUM_FLEETS, NUM_ACTIONS), np.float32)
     for _ in range(card.num_steps):
         env.step(on)
     assert sum(episode["cost/slo"] for episode in env.drain()) > 0
-    off = np.zeros((NUM_FLEETS, 17), np.float32)
+    off = np.zeros((NUM_FLEETS, NUM_ACTIONS), np.float32)
     off[:, -1] = -1
     for _ in range(card.num_steps):
         _, _, _, infos = env.step(off)
@@ -226,7 +227,7 @@ def test_the_cursor_names_the_days_under_way_and_brings_them_back(make_card: Mak
         pair = zip(cards, (2, 3), strict=True)
         return FleetVecEnv([build("index", card, n) for card, n in pair], first)
 
-    still = np.zeros((5, 17), np.float32)
+    still = np.zeros((5, NUM_ACTIONS), np.float32)
     env = fresh(SPLIT_SIZE["train"] - 3)
     assert env.cursor == [SPLIT_SIZE["train"] - 3] * 2
     env.reset()
@@ -253,7 +254,7 @@ def test_reset_goes_on_to_the_next_days_and_seeding_leaves_them_alone(make_card:
     env = FleetVecEnv([build("index", card)], 5)
     env.seed(99)  # what SB3 does with the seed of a model
     same(env.reset(), build("index", card).reset(seed=5)[0])
-    env.step(np.zeros((NUM_FLEETS, 17), np.float32))
+    env.step(np.zeros((NUM_FLEETS, NUM_ACTIONS), np.float32))
     same(env.reset(), build("index", card).reset(seed=5 + NUM_FLEETS)[0])
 
 
@@ -265,7 +266,7 @@ def test_masks_are_what_the_observation_says(make_card: MakeCard) -> None:
     assert is_masking_supported(cars)
     assert masks.shape == (3 * card.num_cars, 2)
     assert masks[:, 0].all()
-    mask_field = [field.name for field in _row_fields()].index("mask")
+    mask_field = [field.name for field in ROW_FIELDS].index("mask")
     np.testing.assert_array_equal(masks[:, 1], obs[:, mask_field] > 0)
 
     fleet = FleetVecEnv([build("fleet", card)])
@@ -279,12 +280,6 @@ def test_masks_are_what_the_observation_says(make_card: MakeCard) -> None:
         seen, *_ = fleet.step(seen["mask"])
     one = fleet.env_method("action_masks", indices=1)
     np.testing.assert_array_equal(one, get_action_masks(fleet)[[1]])
-
-
-def _row_fields() -> Any:
-    from fleet_env.views import ROW_FIELDS
-
-    return ROW_FIELDS
 
 
 def test_views_of_shares_have_no_masks_and_unknown_names_are_errors(make_card: MakeCard) -> None:
