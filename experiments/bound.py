@@ -39,9 +39,8 @@ COLUMNS = [
     *(f"{name}_usd" for name in MONEY),
     *(f"{name}_s" for name in STAGES),
 ]
-BYTES_PER_CAR_DAY = (
-    5_600  # at the least: 5.6 GB for 1,000,000 cars of the suburb, one day; measured
-)
+# at the least: 5.6 GB for 1,000,000 cars of the suburb, one day; measured
+BYTES_PER_CAR_DAY = 5_600
 BYTES_PER_GB = 1e9
 
 schema.register()

@@ -56,24 +56,20 @@ def _share(part: float | None, whole: float | None) -> float | None:
     return None if part is None or not whole else part / whole
 
 
-def _cell(key: str, spec: str) -> report.Cell:
-    return lambda row: "-" if row[key] is None else format(row[key], spec)
-
-
-SHOWN: dict[str, tuple[str, report.Cell]] = {  # heading -> key that must be there, cell
-    "car-steps": ("car_steps", _cell("car_steps", ",.0f")),
-    "bound": ("bound", _cell("bound", ".3f")),
-    "LP": ("lp", _cell("lp", ".3f")),
-    "MILP": ("milp", _cell("milp", ".3f")),
-    "found": ("milp_found", _cell("milp_found", ".3f")),
-    "gap": ("milp_gap", _cell("milp_gap", ".2%")),
-    "price\nbound": ("price", _cell("price", ".3f")),
-    "/ LP": ("price_over_lp", _cell("price_over_lp", ".4f")),
-    "tape\n[s]": ("tape_s", _cell("tape_s", ".1f")),
-    "LP\n[s]": ("lp_s", _cell("lp_s", ".1f")),
-    "MILP\n[s]": ("milp_s", _cell("milp_s", ".1f")),
-    "prices\n[s]": ("prices_s", _cell("prices_s", ".1f")),
-    "pass\n[s]": ("pass_s", _cell("pass_s", ".1f")),
+SHOWN = {  # heading -> key, format
+    "car-steps": ("car_steps", ",.0f"),
+    "bound": ("bound", ".3f"),
+    "LP": ("lp", ".3f"),
+    "MILP": ("milp", ".3f"),
+    "found": ("milp_found", ".3f"),
+    "gap": ("milp_gap", ".2%"),
+    "price\nbound": ("price", ".3f"),
+    "/ LP": ("price_over_lp", ".4f"),
+    "tape\n[s]": ("tape_s", ".1f"),
+    "LP\n[s]": ("lp_s", ".1f"),
+    "MILP\n[s]": ("milp_s", ".1f"),
+    "prices\n[s]": ("prices_s", ".1f"),
+    "pass\n[s]": ("pass_s", ".1f"),
 }
 NOTES = {  # key that must be there -> what its columns are
     "bound": "USD per car-month that no policy exceeds, told whatever; bound: the least at hand.",
@@ -95,13 +91,17 @@ def table(rows: Sequence[dict[str, Any]], title: str, note: str) -> Table:
     """Lay out the days and, last, their mean; columns of what was not asked for are left out."""
     out = report.new_table(title, note)
     out.add_column("day", no_wrap=True)
-    cells = {name: cell for name, (key, cell) in SHOWN.items() if rows[-1][key] is not None}
-    for name in cells:
+    shown = {name: column for name, column in SHOWN.items() if rows[-1][column[0]] is not None}
+    for name in shown:
         out.add_column(escape(name), justify="right", no_wrap=True)
     for number, row in enumerate(rows, start=1):
-        line = (cell(row) for cell in cells.values())
+        line = (_cell(row[key], spec) for key, spec in shown.values())
         out.add_row(row["day"], *line, end_section=number == len(rows) - 1)
     return out
+
+
+def _cell(value: float | None, spec: str) -> str:
+    return "-" if value is None else format(value, spec)
 
 
 def sentence(mean: dict[str, Any]) -> str:
