@@ -12,7 +12,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from rich.table import Table
 
-from experiments import deck, headroom_report, report, schema, score
+from experiments import deck, headroom_report, report, score
 from experiments.bounds import refuse
 from experiments.matrix import play_matrix
 from experiments.nearest import nearest
@@ -20,6 +20,7 @@ from experiments.plots.cards import plot_cards
 from experiments.records import RunFolder, flat, write_atomic, write_csv, write_json
 from experiments.runner import policies_or_all
 from experiments.scale import Scale, measure_scale
+from experiments.settings import CompareSettings
 from experiments.stats import Interval, Reversal, pairs, reversals
 from fleet_env.config import EnvConfig
 from fleet_env.scenarios import CARDS
@@ -41,7 +42,7 @@ ORDER_NOTE = (
 
 
 def compare_cards(
-    settings: schema.CompareSettings, cards: Mapping[str, EnvConfig], out: Path
+    settings: CompareSettings, cards: Mapping[str, EnvConfig], out: Path
 ) -> dict[str, Any]:
     """Play all policies on all cards; print, write and draw what came out.
 
@@ -70,7 +71,7 @@ def compare_cards(
     reference = _reference(settings, cards)
     played = {name: deck.small(card, settings.max_cars) for name, card in cards.items()}
     folder = RunFolder.open(out, "compare", deck.plain_cards(settings, played))
-    days = schema.days_of(settings)
+    days = settings.days
     records = play_matrix("cards:", played, policies, days, settings.seed, folder)
     scale, seed = None, settings.seed
     if settings.bound.solve:
@@ -102,7 +103,7 @@ def compare_cards(
     return summary
 
 
-def _reference(settings: schema.CompareSettings, cards: Mapping[str, EnvConfig]) -> str:
+def _reference(settings: CompareSettings, cards: Mapping[str, EnvConfig]) -> str:
     """Card that the others are held against: the first where the wanted one is not played.
 
     Raises
@@ -180,7 +181,7 @@ def draw(
     rows: Rows,
     names: Mapping[str, str],
     reference: str,
-    settings: schema.CompareSettings,
+    settings: CompareSettings,
     file: Path,
     scale: Scale | None = None,
 ) -> None:
@@ -212,7 +213,7 @@ def show(
     turned: Mapping[str, Sequence[Reversal]],
     names: Mapping[str, str],
     reference: str,
-    settings: schema.CompareSettings,
+    settings: CompareSettings,
     out: Path,
     scale: Scale | None = None,
 ) -> None:

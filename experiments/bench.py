@@ -17,6 +17,7 @@ from omegaconf import DictConfig
 from experiments import deck, report, schema
 from experiments.records import RunFolder, write_csv
 from experiments.runner import progress
+from experiments.settings import BenchSettings
 from fleet_env.config import EnvConfig
 from fleet_env.vector_env import FleetVectorEnv
 
@@ -29,10 +30,10 @@ schema.register()
 @hydra.main(version_base="1.3", config_path=schema.config_dir(), config_name="bench")
 def main(cfg: DictConfig) -> None:
     """Run the verb with the settings of the command line."""
-    schema.run(cfg, schema.BenchSettings, _bench)
+    schema.run(cfg, BenchSettings, _bench)
 
 
-def _bench(settings: schema.BenchSettings, out: Path) -> None:
+def _bench(settings: BenchSettings, out: Path) -> None:
     bench(settings, deck.compose_cards(settings.cards or [], beside_env=True), out)
 
 
@@ -58,9 +59,7 @@ class Size:
         return FleetVectorEnv(num_envs=self.num_envs, split="train", config=config)
 
 
-def bench(
-    settings: schema.BenchSettings, cards: Mapping[str, EnvConfig], out: Path
-) -> pd.DataFrame:
+def bench(settings: BenchSettings, cards: Mapping[str, EnvConfig], out: Path) -> pd.DataFrame:
     """Measure all sizes, and cards against each other; print the tables and write the files.
 
     Parameters
@@ -104,7 +103,7 @@ def bench(
 
 
 def bench_cards(
-    size: Size, cards: Mapping[str, EnvConfig], settings: schema.BenchSettings
+    size: Size, cards: Mapping[str, EnvConfig], settings: BenchSettings
 ) -> Iterator[dict[str, Any]]:
     """Time episodes of several cards in turns, so that all meet the same moods of the machine.
 
@@ -153,9 +152,7 @@ def copy_gb_per_s(size_mb: int, repeats: int) -> float:
     return source.nbytes / 1e9 / float(np.median(seconds))
 
 
-def _measure(
-    size: Size, settings: schema.BenchSettings, gb_per_s: float
-) -> Iterator[dict[str, Any]]:
+def _measure(size: Size, settings: BenchSettings, gb_per_s: float) -> Iterator[dict[str, Any]]:
     env = size.env(settings.env)
     num_steps = min(settings.num_steps, env.config.num_steps)
     for kind in ACTIONS:
@@ -220,7 +217,7 @@ def _episode_s(
     return ready - start, time.perf_counter() - ready
 
 
-def _show(frame: pd.DataFrame, gb_per_s: float, settings: schema.BenchSettings) -> None:
+def _show(frame: pd.DataFrame, gb_per_s: float, settings: BenchSettings) -> None:
     note = (
         f"Median of {settings.repeats}. One thread copies memory at {gb_per_s:.1f} GB/s in this "
         "run; the last column is what it would copy in the time of one car-step."
@@ -252,7 +249,7 @@ def _show(frame: pd.DataFrame, gb_per_s: float, settings: schema.BenchSettings) 
     report.console().print(table)
 
 
-def _show_cards(rows: Sequence[dict[str, Any]], settings: schema.BenchSettings) -> None:
+def _show_cards(rows: Sequence[dict[str, Any]], settings: BenchSettings) -> None:
     note = (
         f"Medians of {settings.repeats} episodes of each card, played in turns, random actions; "
         "ratios to the first card. Aim for every feature at once: 1.6."

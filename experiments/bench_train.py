@@ -18,6 +18,7 @@ from agents.rl.callback import BetweenRollouts
 from agents.rl.models import make_env, make_model
 from experiments import report, schema
 from experiments.records import RunFolder, write_csv
+from experiments.train_settings import BenchTrainSettings
 
 Result = TypeVar("Result")
 NOTE = (
@@ -32,7 +33,7 @@ schema.register()
 @hydra.main(version_base="1.3", config_path=schema.config_dir(), config_name="bench_train")
 def main(cfg: DictConfig) -> None:
     """Run the verb with the settings of the command line."""
-    schema.run(cfg, schema.BenchTrainSettings, bench_train)
+    schema.run(cfg, BenchTrainSettings, bench_train)
 
 
 @dataclass
@@ -54,7 +55,7 @@ class _Clock:
         return timed
 
 
-def bench_train(settings: schema.BenchTrainSettings, out: Path) -> dict[str, Any]:
+def bench_train(settings: BenchTrainSettings, out: Path) -> dict[str, Any]:
     """Train for a few episodes and measure; print the shares and write them.
 
     Learners that begin with random actions are timed after these.
@@ -86,7 +87,7 @@ def bench_train(settings: schema.BenchTrainSettings, out: Path) -> dict[str, Any
     return row
 
 
-def measure(settings: schema.BenchTrainSettings) -> dict[str, Any]:
+def measure(settings: BenchTrainSettings) -> dict[str, Any]:
     """Time the episodes of a training, after those of the warm-up."""
     agent = settings.agent
     env = make_env(agent, [settings.env], settings.seed)

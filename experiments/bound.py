@@ -30,6 +30,7 @@ from experiments import report, schema
 from experiments.bound_table import MONEY, STAGES, figures, note, sentence, table
 from experiments.records import RunFolder, write_csv, write_json
 from experiments.runner import Tick, progress
+from experiments.settings import BoundVerbSettings
 from fleet_env.config import EnvConfig
 from fleet_env.types import BoolArray
 
@@ -49,10 +50,10 @@ schema.register()
 @hydra.main(version_base="1.3", config_path=schema.config_dir(), config_name="bound")
 def main(cfg: DictConfig) -> None:
     """Run the verb with the settings of the command line."""
-    schema.run(cfg, schema.BoundVerbSettings, bound)
+    schema.run(cfg, BoundVerbSettings, bound)
 
 
-def bound(settings: schema.BoundVerbSettings, out: Path) -> list[dict[str, Any]]:
+def bound(settings: BoundVerbSettings, out: Path) -> list[dict[str, Any]]:
     """Bound every day in all ways that are asked for; print and write what came out.
 
     Parameters
@@ -94,7 +95,7 @@ def _check_memory(config: EnvConfig) -> None:
         )
 
 
-def solve_all(settings: schema.BoundVerbSettings, folder: RunFolder) -> pd.DataFrame:
+def solve_all(settings: BoundVerbSettings, folder: RunFolder) -> pd.DataFrame:
     """Bound every day that has no record yet, and return the records of all."""
     frames = []
     first, count = settings.first_episode, settings.num_episodes
@@ -106,9 +107,7 @@ def solve_all(settings: schema.BoundVerbSettings, folder: RunFolder) -> pd.DataF
     return pd.concat(frames, ignore_index=True)
 
 
-def solve(
-    settings: schema.BoundVerbSettings, scenario: int, begin: Callable[[str], Tick]
-) -> pd.DataFrame:
+def solve(settings: BoundVerbSettings, scenario: int, begin: Callable[[str], Tick]) -> pd.DataFrame:
     """Bound one day.
 
     Parameters
@@ -200,7 +199,7 @@ def worth_of(case: Case, duty: BoolArray) -> float:
     return held.bound_usd
 
 
-def show(rows: Sequence[dict[str, Any]], settings: schema.BoundVerbSettings, out: Path) -> None:
+def show(rows: Sequence[dict[str, Any]], settings: BoundVerbSettings, out: Path) -> None:
     """Print the table and where the files lie."""
     console, config = report.console(), settings.env
     days = f"{settings.num_episodes} {settings.split} days"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from experiments.runner import Days
+from fleet_env.checks import at_least, require
 from fleet_env.config import SPLITS
 
 
@@ -21,15 +22,9 @@ class BoundSettings:
     choose_episodes: int = 20
 
     def __post_init__(self) -> None:
-        if self.choose_split not in SPLITS:
-            raise ValueError(
-                f"bound.choose_split={self.choose_split!r}: expected one of {', '.join(SPLITS)}"
-            )
-        for name in ("sample_cars", "choose_episodes"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"bound.{name}={getattr(self, name)}: expected 1 or more")
-        if self.choose_first < 0:
-            raise ValueError(f"bound.choose_first={self.choose_first}: expected 0 or more")
+        splits = f"one of {', '.join(SPLITS)}"
+        require(self.choose_split in SPLITS, "bound.choose_split", self.choose_split, splits)
+        at_least(self, "bound.", sample_cars=1, choose_episodes=1, choose_first=0)
 
     def other_days(self, days: Days) -> Days:
         """Days on which the rule is chosen that is scored on `days`.

@@ -19,6 +19,7 @@ from experiments import deck, report, schema
 from experiments.matrix import play_matrix
 from experiments.records import RunFolder, flat, read_csv, write_atomic, write_csv, write_json
 from experiments.runner import policies_or_all
+from experiments.settings import CardsSettings
 from fleet_env.config import EnvConfig
 from fleet_env.generators.start import mean_plugged_linked
 from fleet_env.regions import regions_of
@@ -48,15 +49,15 @@ schema.register()
 @hydra.main(version_base="1.3", config_path=schema.config_dir(), config_name="cards")
 def main(cfg: DictConfig) -> None:
     """Run the verb with the settings of the command line."""
-    schema.run(cfg, schema.CardsSettings, _cards)
+    schema.run(cfg, CardsSettings, _cards)
 
 
-def _cards(settings: schema.CardsSettings, out: Path) -> None:
+def _cards(settings: CardsSettings, out: Path) -> None:
     list_cards(settings, deck.compose_cards(settings.cards), out)
 
 
 def list_cards(
-    settings: schema.CardsSettings, cards: Mapping[str, EnvConfig], out: Path
+    settings: CardsSettings, cards: Mapping[str, EnvConfig], out: Path
 ) -> list[dict[str, Any]]:
     """List cards with headline figures.
 
@@ -110,12 +111,12 @@ def headline(card: EnvConfig) -> dict[str, Any]:
 
 
 def _measure(
-    settings: schema.CardsSettings, cards: Mapping[str, EnvConfig], out: Path
+    settings: CardsSettings, cards: Mapping[str, EnvConfig], out: Path
 ) -> dict[str, dict[str, Any]]:
     policies = policies_or_all(settings.policies)
     played = {name: deck.small(card, settings.max_cars) for name, card in cards.items()}
     folder = RunFolder.open(out, "cards", deck.plain_cards(settings, played))
-    days = schema.days_of(settings)
+    days = settings.days
     records = play_matrix("cards:", played, policies, days, settings.seed, folder)
     write_csv(out / "results.csv", records)
     figures = {}
@@ -133,7 +134,7 @@ def _measure(
     return figures
 
 
-def _table(rows: list[dict[str, Any]], settings: schema.CardsSettings) -> Table:
+def _table(rows: list[dict[str, Any]], settings: CardsSettings) -> Table:
     out = report.new_table("cards", _note(settings) if settings.play else "")
     out.add_column("card", no_wrap=True)
     for name in ("cars", "regions"):
@@ -154,7 +155,7 @@ def _table(rows: list[dict[str, Any]], settings: schema.CardsSettings) -> Table:
     return out
 
 
-def _note(settings: schema.CardsSettings) -> str:
+def _note(settings: CardsSettings) -> str:
     num = len(policies_or_all(settings.policies))
     return NOTE.format(num_policies=num, **asdict(settings))
 

@@ -21,6 +21,7 @@ from experiments.plots.compare import plot_money
 from experiments.records import RunFolder, write_atomic, write_csv, write_json
 from experiments.runner import play, policies_or_all, progress
 from experiments.scale import Scale, measure_scale
+from experiments.settings import CompareSettings, RunSettings
 
 WIDTH_OF_TITLE = 110  # of the figure [characters]
 
@@ -30,17 +31,17 @@ schema.register()
 @hydra.main(version_base="1.3", config_path=schema.config_dir(), config_name="compare")
 def main(cfg: DictConfig) -> None:
     """Run the verb with the settings of the command line."""
-    schema.run(cfg, schema.CompareSettings, _one_or_several)
+    schema.run(cfg, CompareSettings, _one_or_several)
 
 
-def _one_or_several(settings: schema.CompareSettings, out: Path) -> None:
+def _one_or_several(settings: CompareSettings, out: Path) -> None:
     if settings.cards:
         compare_cards(settings, deck.compose_cards(settings.cards), out)
     else:
         compare(settings, out)
 
 
-def compare(settings: schema.CompareSettings, out: Path) -> list[dict[str, Any]]:
+def compare(settings: CompareSettings, out: Path) -> list[dict[str, Any]]:
     """Play all policies on the same days; print, write and draw what came out.
 
     Parameters
@@ -84,21 +85,19 @@ def compare(settings: schema.CompareSettings, out: Path) -> list[dict[str, Any]]
 
 
 def measure(
-    settings: schema.CompareSettings, names: Sequence[str], records: pd.DataFrame, folder: RunFolder
+    settings: CompareSettings, names: Sequence[str], records: pd.DataFrame, folder: RunFolder
 ) -> Scale:
     """Measure the scale of the one card."""
-    card, days = settings.env, schema.days_of(settings)
+    card, days = settings.env, settings.days
     records = records.assign(card=card.name)
     return measure_scale(
         {card.name: card}, names, records, settings.bound, days, settings.seed, folder
     )
 
 
-def play_all(
-    settings: schema.CompareSettings, names: Sequence[str], folder: RunFolder
-) -> pd.DataFrame:
+def play_all(settings: CompareSettings, names: Sequence[str], folder: RunFolder) -> pd.DataFrame:
     """Play every policy that has no record yet, and return the records of all."""
-    days = schema.days_of(settings)
+    days = settings.days
     frames = []
     with progress(f"{settings.env.name}:", len(names)) as begin:
         for name in names:
@@ -120,7 +119,7 @@ def draw(rows: Sequence[dict[str, Any]], env: str, file: Path, scale: Scale | No
     write_atomic(file, lambda path: figure.savefig(path, dpi=150, format="png"))
 
 
-def show_scale(rows: Sequence[dict[str, Any]], settings: schema.RunSettings, scale: Scale) -> None:
+def show_scale(rows: Sequence[dict[str, Any]], settings: RunSettings, scale: Scale) -> None:
     """Print the scores and the headroom of the card."""
     console, env = report.console(), settings.env.name
     title = f"{env}: {settings.num_episodes} {settings.split} days, score"
@@ -131,7 +130,7 @@ def show_scale(rows: Sequence[dict[str, Any]], settings: schema.RunSettings, sca
     console.print()
 
 
-def show(rows: Sequence[dict[str, Any]], settings: schema.RunSettings, out: Path) -> None:
+def show(rows: Sequence[dict[str, Any]], settings: RunSettings, out: Path) -> None:
     """Print the tables and where the files lie."""
     console = report.console()
     title = f"{settings.env.name}: {settings.num_episodes} {settings.split} days"

@@ -16,6 +16,7 @@ from experiments import report, schema
 from experiments.compare import show
 from experiments.records import RunFolder, write_csv, write_json
 from experiments.runner import play
+from experiments.settings import EvaluateSettings
 
 schema.register()
 
@@ -23,10 +24,10 @@ schema.register()
 @hydra.main(version_base="1.3", config_path=schema.config_dir(), config_name="evaluate")
 def main(cfg: DictConfig) -> None:
     """Run the verb with the settings of the command line."""
-    schema.run(cfg, schema.EvaluateSettings, evaluate)
+    schema.run(cfg, EvaluateSettings, evaluate)
 
 
-def evaluate(settings: schema.EvaluateSettings, out: Path) -> dict[str, Any]:
+def evaluate(settings: EvaluateSettings, out: Path) -> dict[str, Any]:
     """Play one policy; print and write what came out.
 
     Parameters
@@ -60,7 +61,7 @@ def file_hashes(options: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def _play(settings: schema.EvaluateSettings, out: Path) -> pd.DataFrame:
+def _play(settings: EvaluateSettings, out: Path) -> pd.DataFrame:
     steps: list[pd.DataFrame] = []
 
     def keep(step: int, scenarios: Sequence[int], info: dict[str, Any]) -> None:
@@ -68,7 +69,7 @@ def _play(settings: schema.EvaluateSettings, out: Path) -> pd.DataFrame:
         steps.append(pd.DataFrame({"scenario": scenarios, "step": step, **flows}))
 
     policy, hook = settings.policy, keep if settings.record else None
-    days = schema.days_of(settings)
+    days = settings.days
     records = play(settings.env, policy.name, days, settings.seed, policy.options, hook)
     if settings.record:
         write_csv(out / "steps.csv", pd.concat(steps).sort_values(["scenario", "step"]))

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from experiments import headroom_report, report, schema
+from experiments import headroom_report, report
 from experiments.bounds import refuse, violations, with_bounds
 from experiments.headroom import (
     Change,
@@ -23,6 +23,7 @@ from experiments.headroom import (
 from experiments.matrix import play_matrix
 from experiments.records import RunFolder, write_csv, write_json
 from experiments.runner import policies_or_all
+from experiments.settings import StudySettings
 from fleet_env.config import EnvConfig
 
 
@@ -36,7 +37,7 @@ class Measured:
 
 
 def headroom_study(
-    settings: schema.StudySettings,
+    settings: StudySettings,
     cards: Mapping[str, EnvConfig],
     folder: RunFolder,
     base: str | None = None,
@@ -78,14 +79,14 @@ def headroom_study(
 
 
 def _measure(
-    settings: schema.StudySettings,
+    settings: StudySettings,
     cards: Mapping[str, EnvConfig],
     folder: RunFolder,
     column: str,
     base: str | None,
 ) -> Measured:
     policies = policies_or_all(settings.policies)
-    days, seed = schema.days_of(settings), settings.seed
+    days, seed = settings.days, settings.seed
     choice = play_choice(cards, policies, settings.bound, days, seed, folder, column)
     if choice is None:
         raise ValueError(f"policies={settings.policies}: expected a plain rule among them")
@@ -108,7 +109,7 @@ def _measure(
     return Measured(found, changes, violations(records))
 
 
-def _write(settings: schema.StudySettings, measured: Measured, out: Path, column: str) -> None:
+def _write(settings: StudySettings, measured: Measured, out: Path, column: str) -> None:
     found = measured.headroom
     write_csv(out / "headroom.csv", headroom_report.frame(found, column))
     notes = {name: entry.note for name, entry in settings.study.variants.items()}
@@ -130,9 +131,7 @@ def _write(settings: schema.StudySettings, measured: Measured, out: Path, column
     write_json(out / "summary.json", summary)
 
 
-def _show(
-    settings: schema.StudySettings, measured: Measured, out: Path, column: str, absent: str
-) -> None:
+def _show(settings: StudySettings, measured: Measured, out: Path, column: str, absent: str) -> None:
     console = report.console()
     days = f"{settings.num_episodes} {settings.split} days"
     choice = f"{settings.bound.choose_episodes} {settings.bound.choose_split} days"

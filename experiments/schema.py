@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
@@ -12,222 +11,32 @@ from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from agents import registry
 from agents.rl.settings import AgentSettings
 from experiments.bound_settings import BoundSettings
 from experiments.nearest import nearest
-from experiments.runner import Days
+from experiments.settings import (
+    BenchSettings,
+    BoundVerbSettings,
+    CardsSettings,
+    CompareSettings,
+    EvaluateSettings,
+    PolicySettings,
+    StudySettings,
+    StudyTable,
+    TuneSettings,
+)
 from experiments.train_settings import (
     BenchTrainSettings,
     LoggerSettings,
     TrainSettings,
     TuneAgentSettings,
 )
-from fleet_env.config import SPLITS, EnvConfig
-
-__all__ = ["BenchTrainSettings", "TrainSettings", "TuneAgentSettings"]  # from train_settings
+from fleet_env.config import EnvConfig
 
 Settings = TypeVar("Settings")
-MEASURES = ("money", "headroom")  # of a study
-
-
-@dataclass
-class PolicySettings:
-    """One option of the group `policy`."""
-
-    name: str = MISSING  # a name of agents.registry
-    options: dict[str, Any] = field(default_factory=dict)  # keyword arguments of the policy
-
-
-@dataclass
-class RunSettings:
-    """What all verbs that play episodes share."""
-
-    env: EnvConfig = MISSING
-    split: str = "test"  # train | validation | test
-    num_episodes: int = 20  # scenarios of the split
-    first_episode: int = 0  # number of the first one
-    num_envs: int = 20  # scenarios played side by side
-    seed: int = 0  # of random policies and of the bootstrap; scenarios have their own numbers
-    out: str = MISSING  # folder of the run
-    debug: bool = False  # traceback instead of a one-line error
-
-    def __post_init__(self) -> None:
-        if self.split not in SPLITS:
-            raise ValueError(f"split={self.split!r}: expected one of {', '.join(SPLITS)}")
-        for name in ("num_episodes", "num_envs"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)}: expected 1 or more")
-        if self.first_episode < 0:
-            raise ValueError(f"first_episode={self.first_episode}: expected 0 or more")
-        if self.env.observation != "cars":
-            raise ValueError(
-                "env.observation='fleet': expected cars, which policies choose from "
-                "(env.observation=cars env.num_cars=1000 plays a large card small)"
-            )
-
-
-@dataclass
-class CompareSettings(RunSettings):
-    """Root of `conf/compare.yaml`."""
-
-    policies: list[str] = field(default_factory=list)  # none named: all registered
-    cards: Any = ""  # all or a list of cards, compared with each other; none named: `env` alone
-    reference: str = "suburb"  # card whose ranking the others' are held against
-    max_cars: int = 1000  # larger cards of `cards` are played with so many cars
-    bound: BoundSettings = field(default_factory=BoundSettings)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.bound.solve:
-            self.bound.other_days(days_of(self))
-
-
-@dataclass
-class CardsSettings(RunSettings):
-    """Root of `conf/cards.yaml`."""
-
-    num_episodes: int = 4
-    num_envs: int = 4
-    policies: list[str] = field(default_factory=list)  # none named: all registered
-    cards: Any = "all"  # all or a list of cards
-    max_cars: int = 100  # larger cards are played with so many cars
-    play: bool = True  # False: the settings alone
-    headroom: str = ""  # headroom.csv of a run over the cards, quoted on the page
-
-
-@dataclass
-class EvaluateSettings(RunSettings):
-    """Root of `conf/evaluate.yaml`."""
-
-    policy: PolicySettings = MISSING
-    record: bool = False  # also write steps.csv, one row per step and scenario
-
-
-@dataclass
-class BoundVerbSettings:
-    """Root of `conf/bound.yaml`."""
-
-    env: EnvConfig = MISSING
-    split: str = "test"  # train | validation | test
-    num_episodes: int = 3  # scenarios of the split
-    first_episode: int = 0  # number of the first one
-    lp: bool = True  # solve the programme of the whole fleet, up to lp_max_cars
-    lp_max_cars: int = 1000
-    milp: bool = False  # also with whole cars: how much of the LP is relaxation
-    milp_time_s: float = 60.0  # at which it stops; its own bound is then reported with the gap
-    sample_cars: int = 250  # whose programme sets the prices of the price bound
-    out: str = MISSING
-    debug: bool = False
-
-    def __post_init__(self) -> None:
-        if self.split not in SPLITS:
-            raise ValueError(f"split={self.split!r}: expected one of {', '.join(SPLITS)}")
-        for name in ("num_episodes", "lp_max_cars", "sample_cars"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)}: expected 1 or more")
-        if self.first_episode < 0:
-            raise ValueError(f"first_episode={self.first_episode}: expected 0 or more")
-        if not self.milp_time_s > 0:
-            raise ValueError(f"milp_time_s={self.milp_time_s}: expected more than 0")
-        if self.milp and self.env.num_cars > self.lp_max_cars:
-            raise ValueError(
-                f"milp=true with env.num_cars={self.env.num_cars}: expected at most "
-                f"lp_max_cars={self.lp_max_cars} cars"
-            )
-
-    @property
-    def solves_lp(self) -> bool:
-        """Whether the programme of the whole fleet is wanted, and small enough."""
-        return self.lp and self.env.num_cars <= self.lp_max_cars
-
-
-@dataclass
-class VariantSettings:
-    """A named change of the card."""
-
-    overrides: list[str] = MISSING  # key=value below `env`
-    note: str = ""  # what the change takes away
-
-
-@dataclass
-class StudyTable:
-    """One option of the group `study`."""
-
-    name: str = MISSING
-    measure: str = "money"  # money of every rule, or headroom: what the best rule leaves
-    cards: Any = ""  # headroom of cards instead of variants: all or a list
-    show_money: bool = False  # also print what every variant earns, not only what it changes
-    variants: dict[str, VariantSettings] = field(default_factory=dict)
-
-
-@dataclass
-class StudySettings(RunSettings):
-    """Root of `conf/study.yaml`."""
-
-    study: StudyTable = MISSING
-    policies: list[str] = field(default_factory=list)  # none named: all registered
-    only: list[str] = field(default_factory=list)  # variants to run; none named: all
-    measure: str = "money"  # money | headroom; the study has its own default
-    cards: Any = ""  # cards whose headroom is measured; the study has its own default
-    max_cars: int = 100  # larger cards of `cards` are played with so many cars
-    bound: BoundSettings = field(default_factory=BoundSettings)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.measure not in MEASURES:
-            raise ValueError(f"measure={self.measure}: expected one of {', '.join(MEASURES)}")
-        if self.measure == "headroom":
-            self.bound.other_days(days_of(self))
-
-
-@dataclass
-class BenchSettings:
-    """Root of `conf/bench.yaml`."""
-
-    env: EnvConfig = MISSING
-    sizes: list[str] = MISSING  # ENVSxCARS
-    cards: Any = ""  # all or a list of cards, timed in turns against the first
-    card_sizes: list[str] = MISSING  # ENVSxCARS of these
-    repeats: int = 5  # the median is reported
-    num_steps: int = 96  # timed steps per repeat, at most an episode
-    copy_mb: int = 256  # size of the array of the memory-copy yardstick
-    seed: int = 0
-    out: str = MISSING
-    debug: bool = False
-
-    def __post_init__(self) -> None:
-        for name in ("repeats", "num_steps", "copy_mb"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)}: expected 1 or more")
-
-
-@dataclass
-class TuneSettings:
-    """Root of `conf/tune.yaml`."""
-
-    env: EnvConfig = MISSING
-    agent: str = "index"  # what is tuned; learners have settings of their own (tune_agent)
-    generations: int = 150
-    popsize: int = 20  # candidates of a generation
-    sigma: float = 0.5  # of the first candidates, in steps of each parameter
-    num_days: int = 32  # train days of a generation, new ones each time
-    num_cars: int = 250  # of each fleet, in place of the card's
-    validation_days: int = 40
-    # held against the result on the validation days; none named: all registered
-    rivals: list[str] = field(
-        default_factory=lambda: ["cheapest_first", "warm_first", "consolidate"]
-    )
-    seed: int = 0
-    out: str = MISSING
-    debug: bool = False
-
-    def __post_init__(self) -> None:
-        for name in ("num_days", "num_cars", "validation_days"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)}: expected 1 or more")
 
 
 ROOTS: dict[str, type] = {
@@ -345,11 +154,6 @@ def typed(cfg: DictConfig, root: type[Settings]) -> Settings:
     if not isinstance(settings, root):
         raise TypeError(f"settings of type {type(settings).__name__}: expected {root.__name__}")
     return settings
-
-
-def days_of(settings: RunSettings) -> Days:
-    """Scenarios that the settings ask for."""
-    return Days(settings.split, settings.first_episode, settings.num_episodes, settings.num_envs)
 
 
 def plain(settings: Any, *, without: tuple[str, ...] = ("out", "debug", "bound")) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from experiments.nearest import nearest
 from experiments.plots.study import plot_changes
 from experiments.records import RunFolder, write_atomic, write_csv, write_json
 from experiments.runner import policies_or_all
+from experiments.settings import StudySettings
 from experiments.stats import Interval, paired
 from fleet_env.config import EnvConfig
 
@@ -33,10 +34,10 @@ schema.register()
 @hydra.main(version_base="1.3", config_path=schema.config_dir(), config_name="study")
 def main(cfg: DictConfig) -> None:
     """Run the verb with the settings of the command line."""
-    schema.run(cfg, schema.StudySettings, _study)
+    schema.run(cfg, StudySettings, _study)
 
 
-def _study(settings: schema.StudySettings, out: Path) -> None:
+def _study(settings: StudySettings, out: Path) -> None:
     if settings.measure == "money":
         if settings.cards:
             raise ValueError(f"cards={settings.cards}: only with measure=headroom")
@@ -48,7 +49,7 @@ def _study(settings: schema.StudySettings, out: Path) -> None:
 
 
 def headroom_of_cards(
-    settings: schema.StudySettings, cards: Mapping[str, EnvConfig], out: Path
+    settings: StudySettings, cards: Mapping[str, EnvConfig], out: Path
 ) -> dict[str, Headroom]:
     """Measure the headroom of every card; see `experiments.headroom_study`."""
     played = {name: deck.small(card, settings.max_cars) for name, card in cards.items()}
@@ -58,14 +59,14 @@ def headroom_of_cards(
     return headroom_study(settings, played, folder, absent=note)
 
 
-def headroom_of_variants(settings: schema.StudySettings, out: Path) -> dict[str, Headroom]:
+def headroom_of_variants(settings: StudySettings, out: Path) -> dict[str, Headroom]:
     """Measure what every variant does to the headroom; see `experiments.headroom_study`."""
     cards = variants(settings)
     folder = RunFolder.open(out, "study", schema.plain(settings))
     return headroom_study(settings, cards, folder, BASE, _absent(settings, cards))
 
 
-def study(settings: schema.StudySettings, out: Path) -> pd.DataFrame:
+def study(settings: StudySettings, out: Path) -> pd.DataFrame:
     """Play every policy on the card and on every variant of it; print and write the changes.
 
     Parameters
@@ -84,7 +85,7 @@ def study(settings: schema.StudySettings, out: Path) -> pd.DataFrame:
     cards = variants(settings)
     policies = policies_or_all(settings.policies)
     folder = RunFolder.open(out, "study", schema.plain(settings))
-    title, days, seed = f"{settings.study.name}:", schema.days_of(settings), settings.seed
+    title, days, seed = f"{settings.study.name}:", settings.days, settings.seed
     records = play_matrix(title, cards, policies, days, seed, folder, "variant")
     write_csv(out / "results.csv", records)
     changes = compute_changes(records, settings.seed)
@@ -96,7 +97,7 @@ def study(settings: schema.StudySettings, out: Path) -> pd.DataFrame:
     return changes
 
 
-def variants(settings: schema.StudySettings) -> dict[str, EnvConfig]:
+def variants(settings: StudySettings) -> dict[str, EnvConfig]:
     """Cards of the study by name, the unchanged one first; what changes nothing is left out.
 
     Raises
@@ -136,7 +137,7 @@ def _changes(records: pd.DataFrame, seed: int) -> Iterator[dict[str, Any]]:
             yield row | {"change": change.point, "low": change.low, "high": change.high}
 
 
-def _summary(settings: schema.StudySettings, changes: pd.DataFrame) -> dict[str, Any]:
+def _summary(settings: StudySettings, changes: pd.DataFrame) -> dict[str, Any]:
     notes = {name: entry.note for name, entry in settings.study.variants.items()}
     moved = changes[(changes["low"] > 0) | (changes["high"] < 0)]["variant"].unique()
     still = [name for name in changes["variant"].unique() if name not in moved]
@@ -144,7 +145,7 @@ def _summary(settings: schema.StudySettings, changes: pd.DataFrame) -> dict[str,
     return {**head, "changes_no_policy": still, "changes": changes.to_dict("records")}
 
 
-def _draw(changes: pd.DataFrame, settings: schema.StudySettings, file: Path) -> None:
+def _draw(changes: pd.DataFrame, settings: StudySettings, file: Path) -> None:
     size = (3.5 + 0.8 * changes["policy"].nunique(), 2.0 + 0.32 * changes["variant"].nunique())
     figure = Figure(figsize=size, layout="constrained")
     plot_changes(figure.add_subplot(), changes)
@@ -152,7 +153,7 @@ def _draw(changes: pd.DataFrame, settings: schema.StudySettings, file: Path) -> 
     write_atomic(file, lambda path: figure.savefig(path, dpi=150, format="png"))
 
 
-def _show(changes: pd.DataFrame, settings: schema.StudySettings, out: Path) -> None:
+def _show(changes: pd.DataFrame, settings: StudySettings, out: Path) -> None:
     note = (
         "Variant minus base, mean over days; *: paired 95 % bootstrap interval (by demand day) "
         "excludes 0."
@@ -170,7 +171,7 @@ def _show(changes: pd.DataFrame, settings: schema.StudySettings, out: Path) -> N
     console.print(f"results: {out}", soft_wrap=True, highlight=False)
 
 
-def _absent(settings: schema.StudySettings, played: Iterable[str]) -> str:
+def _absent(settings: StudySettings, played: Iterable[str]) -> str:
     """Name the variants that are left out."""
     absent = set(settings.only or settings.study.variants) - set(played)
     return f" Left out, as they change nothing here: {', '.join(sorted(absent))}." if absent else ""

@@ -18,6 +18,7 @@ from experiments.plots.train import plot_training
 from experiments.records import read_csv, write_atomic
 from experiments.train_bar import told
 from experiments.train_folder import read_manifest
+from experiments.train_settings import TrainSettings
 from fleet_env.config import EnvConfig
 
 schema.register()
@@ -26,19 +27,19 @@ schema.register()
 @hydra.main(version_base="1.3", config_path=schema.config_dir(), config_name="train")
 def main(cfg: DictConfig) -> None:
     """Run the verb with the settings of the command line."""
-    schema.run(cfg, schema.TrainSettings, _train)
+    schema.run(cfg, TrainSettings, _train)
 
 
-def _train(settings: schema.TrainSettings, out: Path) -> None:
+def _train(settings: TrainSettings, out: Path) -> None:
     overrides = list(HydraConfig.get().overrides.task)
     if settings.resume:
         overrides = [*read_manifest(out)["overrides"], *overrides]
         composed = compose("train", overrides=overrides)
-        settings = schema.typed(composed, schema.TrainSettings)
+        settings = schema.typed(composed, TrainSettings)
     train(settings, _cards(settings, overrides), out, overrides)
 
 
-def _cards(settings: schema.TrainSettings, overrides: Sequence[str]) -> dict[str, EnvConfig]:
+def _cards(settings: TrainSettings, overrides: Sequence[str]) -> dict[str, EnvConfig]:
     """Compose the cards of a training; settings below `env` apply to each of them."""
     if not settings.cards:
         return {settings.env.name: settings.env}
@@ -51,7 +52,7 @@ def _cards(settings: schema.TrainSettings, overrides: Sequence[str]) -> dict[str
 
 
 def train(
-    settings: schema.TrainSettings,
+    settings: TrainSettings,
     cards: Mapping[str, EnvConfig],
     out: Path,
     overrides: Sequence[str] = (),

@@ -9,6 +9,7 @@ from typing import Any
 from omegaconf import MISSING
 
 from agents.rl.settings import AgentSettings
+from fleet_env.checks import at_least
 from fleet_env.config import EnvConfig
 
 WANDB_MODES = ("disabled", "offline", "online")
@@ -27,7 +28,7 @@ class ValidationSettings:
     sample_cars: int = 250  # as in `bound.sample_cars`
 
     def __post_init__(self) -> None:
-        _at_least_one(self, "validation.", "days", "num_cars", "every_steps", "sample_cars")
+        at_least(self, "validation.", days=1, num_cars=1, every_steps=1, sample_cars=1)
 
 
 @dataclass
@@ -39,7 +40,7 @@ class CheckpointSettings:
     replay: bool = True  # with the replay buffer of sac and tqc (hundreds of MB)
 
     def __post_init__(self) -> None:
-        _at_least_one(self, "checkpoint.", "every_steps", "keep")
+        at_least(self, "checkpoint.", every_steps=1, keep=1)
 
 
 @dataclass
@@ -76,9 +77,7 @@ class TrainSettings:
     debug: bool = False
 
     def __post_init__(self) -> None:
-        _at_least_one(self, "", "total_steps")
-        if self.seed < 0:
-            raise ValueError(f"seed={self.seed}: expected 0 or more")
+        at_least(self, "", total_steps=1, seed=0)
 
 
 @dataclass
@@ -94,9 +93,7 @@ class BenchTrainSettings:
     debug: bool = False
 
     def __post_init__(self) -> None:
-        _at_least_one(self, "", "episodes")
-        if self.warm_up_episodes < 0:
-            raise ValueError(f"warm_up_episodes={self.warm_up_episodes}: expected 0 or more")
+        at_least(self, "", episodes=1, warm_up_episodes=0)
 
 
 @dataclass
@@ -139,7 +136,7 @@ class TuneAgentSettings:
     debug: bool = False
 
     def __post_init__(self) -> None:
-        _at_least_one(self, "", "trials", "total_steps", "first_trials")
+        at_least(self, "", trials=1, total_steps=1, first_trials=1)
         if not self.ranges:
             raise ValueError("space={}: expected at least one setting of the agent")
 
@@ -165,9 +162,3 @@ def _ranges(space: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, R
             yield name, RangeSettings(**value)
         except ValueError as error:
             raise ValueError(f"space.{name}: {error}") from None
-
-
-def _at_least_one(settings: object, prefix: str, *names: str) -> None:
-    for name in names:
-        if getattr(settings, name) < 1:
-            raise ValueError(f"{prefix}{name}={getattr(settings, name)}: expected 1 or more")

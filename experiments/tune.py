@@ -24,6 +24,7 @@ from experiments.nearest import nearest
 from experiments.plots.tune import plot_search
 from experiments.records import RunFolder, write_atomic, write_csv, write_json
 from experiments.runner import Days, play, policies_or_all, progress
+from experiments.settings import TuneSettings
 from fleet_env.config import EnvConfig
 from fleet_env.types import FloatArray
 
@@ -41,7 +42,7 @@ schema.register()
 @hydra.main(version_base="1.3", config_path=schema.config_dir(), config_name="tune")
 def main(cfg: DictConfig) -> None:
     """Run the verb with the settings of the command line."""
-    schema.run(cfg, schema.TuneSettings, tune)
+    schema.run(cfg, TuneSettings, tune)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ class _Choice:
     curve: pd.DataFrame
 
 
-def tune(settings: schema.TuneSettings, out: Path) -> TunedFile:
+def tune(settings: TuneSettings, out: Path) -> TunedFile:
     """Search, choose on validation days, and hold the choice against the best rules.
 
     Parameters
@@ -119,9 +120,7 @@ def find(
         return search(evaluate, *space.limits(), asked, known, keep)
 
 
-def choose(
-    card: EnvConfig, settings: schema.TuneSettings, space: Space, history: History
-) -> _Choice:
+def choose(card: EnvConfig, settings: TuneSettings, space: Space, history: History) -> _Choice:
     """Play the finalists on the validation days; the highest mean wins."""
     final = finalists(history)
     candidates = space.parameters(final.candidates)
@@ -145,7 +144,7 @@ def choose(
 
 def _compare(
     card: EnvConfig,
-    settings: schema.TuneSettings,
+    settings: TuneSettings,
     choice: _Choice,
     rivals: Sequence[str],
     folder: RunFolder,
@@ -163,7 +162,7 @@ def _compare(
 
 def _found(
     card: EnvConfig,
-    settings: schema.TuneSettings,
+    settings: TuneSettings,
     choice: _Choice,
     rows: Sequence[dict[str, Any]],
 ) -> dict[str, Any]:
@@ -194,7 +193,7 @@ def _found(
     }
 
 
-def command(settings: schema.TuneSettings) -> str:
+def command(settings: TuneSettings) -> str:
     """Write the command that searches so, on the card as it stands in `conf/env`."""
     told = ("generations", "popsize", "sigma", "num_days", "num_cars", "validation_days", "seed")
     given = [f"{name}={getattr(settings, name)}" for name in told]

@@ -21,7 +21,7 @@ from experiments import deck, report, schema
 from experiments.nearest import nearest
 from experiments.records import RunFolder, write_atomic, write_csv
 from experiments.runner import progress
-from experiments.train_settings import RangeSettings
+from experiments.train_settings import RangeSettings, TrainSettings, TuneAgentSettings
 from experiments.training import train
 from fleet_env.config import EnvConfig
 
@@ -39,16 +39,16 @@ schema.register()
 @hydra.main(version_base="1.3", config_path=schema.config_dir(), config_name="tune_agent")
 def main(cfg: DictConfig) -> None:
     """Run the verb with the settings of the command line."""
-    schema.run(cfg, schema.TuneAgentSettings, _tune)
+    schema.run(cfg, TuneAgentSettings, _tune)
 
 
-def _tune(settings: schema.TuneAgentSettings, out: Path) -> None:
+def _tune(settings: TuneAgentSettings, out: Path) -> None:
     cards = {settings.env.name: settings.env}
     tune_agent(settings, deck.compose_cards(settings.cards) if settings.cards else cards, out)
 
 
 def tune_agent(
-    settings: schema.TuneAgentSettings, cards: Mapping[str, EnvConfig], out: Path
+    settings: TuneAgentSettings, cards: Mapping[str, EnvConfig], out: Path
 ) -> optuna.Study:
     """Train with settings that Optuna proposes; keep the best.
 
@@ -88,7 +88,7 @@ def tune_agent(
     return study
 
 
-def open_study(settings: schema.TuneAgentSettings, file: Path) -> optuna.Study:
+def open_study(settings: TuneAgentSettings, file: Path) -> optuna.Study:
     """Create the study or load it from its journal; what was broken off is queued again."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     storage = JournalStorage(JournalFileBackend(str(file)))
@@ -111,7 +111,7 @@ def _over(study: optuna.Study) -> list[FrozenTrial]:
 def _run(
     study: optuna.Study,
     trial: optuna.Trial,
-    settings: schema.TuneAgentSettings,
+    settings: TuneAgentSettings,
     cards: Mapping[str, EnvConfig],
     out: Path,
 ) -> None:
@@ -125,7 +125,7 @@ def _run(
         if trial.should_prune():
             raise optuna.TrialPruned
 
-    training = schema.TrainSettings(
+    training = TrainSettings(
         env=settings.env,
         agent=changed(settings.agent, proposed),
         seed=settings.seed,
@@ -192,7 +192,7 @@ def _best(study: optuna.Study) -> FrozenTrial | None:
     return max(complete, key=lambda t: t.value or float("-inf"), default=None)
 
 
-def _show(study: optuna.Study, settings: schema.TuneAgentSettings, out: Path) -> None:
+def _show(study: optuna.Study, settings: TuneAgentSettings, out: Path) -> None:
     table = report.new_table(f"{settings.agent.name}: {settings.total_steps:,} steps each", NOTE)
     for name in ("trial", "state", "value", *settings.ranges):
         table.add_column(name, justify="right", no_wrap=True)

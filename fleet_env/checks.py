@@ -19,6 +19,13 @@ def in_range(owner: object, prefix: str, **limits: tuple[float, float]) -> None:
         require(ok, f"{prefix}{name}", value, f"a number in [{low:,.9g}, {high:,.9g}]")
 
 
+def at_least(owner: object, prefix: str, **least: float) -> None:
+    """Raise ValueError if a named setting of `owner` is below its least value."""
+    for name, low in least.items():
+        value = getattr(owner, name)
+        require(value >= low, f"{prefix}{name}", value, f"{low:g} or more")
+
+
 def one_of(owner: object, prefix: str, **options: tuple[str, ...]) -> None:
     """Raise ValueError unless every named setting of `owner` is one of its options."""
     for name, valid in options.items():

@@ -16,6 +16,7 @@ from typing import Any
 import cma
 import numpy as np
 
+from fleet_env.checks import at_least
 from fleet_env.types import FloatArray
 
 Evaluate = Callable[[int, FloatArray], FloatArray]  # generation, candidates -> scores
@@ -37,9 +38,7 @@ class SearchSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, least in (("generations", 1), ("popsize", 3), ("seed", 0)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name}={getattr(self, name)}: expected {least} or more")
+        at_least(self, "", generations=1, popsize=3, seed=0)
         if not 0 < self.sigma < 100:
             raise ValueError(f"sigma={self.sigma}: expected a number in (0, 100)")
 

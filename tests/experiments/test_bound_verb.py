@@ -11,15 +11,16 @@ import pytest
 
 from agents.oracle.bound import bounds_usd, case_of, plan_of
 from agents.oracle.tape import record
-from experiments import bound, schema
+from experiments import bound
 from experiments.bound_settings import BoundSettings
 from experiments.bound_table import figures, note, sentence, table
 from experiments.records import read_csv
 from experiments.report import console
+from experiments.settings import BoundVerbSettings
 from fleet_env.scenarios import scenario
 from tests.composing import settings_of
 
-SMALL = schema.BoundVerbSettings(
+SMALL = BoundVerbSettings(
     env=scenario("suburb", num_cars=8), num_episodes=2, milp=True, milp_time_s=5.0, sample_cars=4,
     out="unused",
 )  # fmt: skip

@@ -13,14 +13,15 @@ from matplotlib.figure import Figure
 
 from agents.index import parameters
 from agents.index.scores import earned
-from experiments import schema, tune
+from experiments import tune
 from experiments.plots.tune import plot_search
 from experiments.report import usd_per_car_month
 from experiments.runner import Days, play
+from experiments.settings import TuneSettings
 from fleet_env.scenarios import scenario
 from tests.composing import settings_of
 
-SMALL = schema.TuneSettings(
+SMALL = TuneSettings(
     env=scenario("suburb"), generations=2, popsize=4, num_days=2, num_cars=20,
     validation_days=2, rivals=["cheapest_first"], out="unused",
 )  # fmt: skip
