@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from hydra import compose
@@ -11,6 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 
 from experiments import schema
 from experiments.nearest import nearest
+from experiments.train_settings import TrainSettings, TuneAgentSettings
 from fleet_env.config import EnvConfig
 from fleet_env.scenarios import CARDS
 
@@ -32,13 +33,17 @@ def card_names(cards: object) -> list[str]:
     return names
 
 
-def compose_cards(cards: object, *, beside_env: bool = False) -> dict[str, EnvConfig]:
-    """Compose cards with what the running command sets: its `env.` settings apply to each of them.
+def compose_cards(
+    cards: object, overrides: Sequence[str] | None = None, *, beside_env: bool = False
+) -> dict[str, EnvConfig]:
+    """Compose cards with what a command sets: its `env.` settings apply to each of them.
 
     Parameters
     ----------
     cards : object
         As in `card_names`.
+    overrides : sequence of str, optional
+        Of the command; those of the running one if not given.
     beside_env : bool
         Whether the command may also choose a card by `env=`.
 
@@ -48,7 +53,7 @@ def compose_cards(cards: object, *, beside_env: bool = False) -> dict[str, EnvCo
         If a card is unknown, or chosen by `env=` where that has no meaning.
     """
     hydra = HydraConfig.get()
-    overrides = list(hydra.overrides.task)
+    overrides = hydra.overrides.task if overrides is None else overrides
     chosen = [override for override in overrides if override.startswith("env=")]
     if chosen and not beside_env:
         raise ValueError(f"{chosen[0]}: expected cards= alone, or env= alone")
@@ -58,6 +63,15 @@ def compose_cards(cards: object, *, beside_env: bool = False) -> dict[str, EnvCo
         cfg = compose(hydra.job.config_name, overrides=[*kept, f"env={name}"])
         composed[name] = schema.typed(cfg.env, EnvConfig)
     return composed
+
+
+def learnt_cards(
+    settings: TrainSettings | TuneAgentSettings, overrides: Sequence[str] | None = None
+) -> dict[str, EnvConfig]:
+    """Cards of a training, by name: `cards` composed as by `compose_cards`, or `env` alone."""
+    if not settings.cards:
+        return {settings.env.name: settings.env}
+    return compose_cards(settings.cards, overrides)
 
 
 def small(card: EnvConfig, max_cars: int) -> EnvConfig:

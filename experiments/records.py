@@ -156,12 +156,17 @@ class RunFolder:
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
     if before["verb"] != now["verb"]:
         yield f"verb was {before['verb']}"
-    old, new = dict(flat(before["config"])), dict(flat(now["config"]))
+    yield from changes(before["config"], now["config"])
+    if before["code_hash"] != now["code_hash"]:
+        yield "the code of fleet_env, agents or the runner has changed since"
+
+
+def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    """Say of every setting that differs between two configurations what it was and is."""
+    old, new = dict(flat(before)), dict(flat(now))
     for key in sorted(old.keys() | new.keys()):
         if old.get(key) != new.get(key):
             yield f"{key} was {old.get(key)!r}, is {new.get(key)!r}"
-    if before["code_hash"] != now["code_hash"]:
-        yield "the code of fleet_env, agents or the runner has changed since"
 
 
 def flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

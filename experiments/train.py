@@ -36,19 +36,7 @@ def _train(settings: TrainSettings, out: Path) -> None:
         overrides = [*read_manifest(out)["overrides"], *overrides]
         composed = compose("train", overrides=overrides)
         settings = schema.typed(composed, TrainSettings)
-    train(settings, _cards(settings, overrides), out, overrides)
-
-
-def _cards(settings: TrainSettings, overrides: Sequence[str]) -> dict[str, EnvConfig]:
-    """Compose the cards of a training; settings below `env` apply to each of them."""
-    if not settings.cards:
-        return {settings.env.name: settings.env}
-    kept = [override for override in overrides if not override.startswith("env=")]
-    if len(kept) < len(overrides):
-        raise ValueError("env= and cards=: expected one of them")
-    names = deck.card_names(settings.cards)
-    composed = {name: compose("train", overrides=[*kept, f"env={name}"]) for name in names}
-    return {name: schema.typed(cfg.env, EnvConfig) for name, cfg in composed.items()}
+    train(settings, deck.learnt_cards(settings, overrides), out, overrides)
 
 
 def train(

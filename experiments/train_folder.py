@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from agents.rl import checkpoint
-from experiments.records import code_digest, flat, manifest, write_atomic, write_json
+from experiments.records import changes, code_digest, manifest, write_atomic, write_json
 from experiments.train_settings import TrainSettings
 from fleet_env.config import EnvConfig
 
@@ -24,8 +24,10 @@ FREE = ("total_steps", "checkpoint", "logger", "resume", "out", "debug")
 def describe(settings: TrainSettings, cards: Mapping[str, EnvConfig]) -> dict[str, Any]:
     """Turn the settings of a training into JSON data, its cards by name."""
     content = dataclasses.asdict(settings)
-    rest = {key: content[key] for key in content if key not in ("env", "cards")}
-    return {**rest, "cards": {name: dataclasses.asdict(card) for name, card in cards.items()}}
+    del content["env"]
+    content["cards"] = {name: dataclasses.asdict(card) for name, card in cards.items()}
+    plain: dict[str, Any] = json.loads(json.dumps(content))  # as it comes back from a file
+    return plain
 
 
 def open_folder(
@@ -79,21 +81,15 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return content
 
 
-def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
     old, new = (
-        dict(flat({key: value for key, value in config.items() if key not in FREE}))
-        for config in (before, json.loads(json.dumps(now)))
+        {key: value for key, value in config.items() if key not in FREE} for config in (before, now)
     )
-    found = [
-        f"{key} was {old.get(key)!r}, is {new.get(key)!r}"
-        for key in sorted(old.keys() | new.keys())
-        if old.get(key) != new.get(key)
-    ]
+    yield from changes(old, new)
     if now["total_steps"] < before["total_steps"]:
-        found.append(f"total_steps was {before['total_steps']}, is {now['total_steps']}")
-    return found
+        yield f"total_steps was {before['total_steps']}, is {now['total_steps']}"
 
 
 def _write_config(out: Path, config: Mapping[str, Any]) -> None:
-    text = yaml.safe_dump(json.loads(json.dumps(config)), sort_keys=False)
+    text = yaml.safe_dump(dict(config), sort_keys=False)
     write_atomic(out / "config.yaml", lambda file: file.write_text(text, "utf-8"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -43,8 +42,7 @@ def main(cfg: DictConfig) -> None:
 
 
 def _tune(settings: TuneAgentSettings, out: Path) -> None:
-    cards = {settings.env.name: settings.env}
-    tune_agent(settings, deck.compose_cards(settings.cards) if settings.cards else cards, out)
+    tune_agent(settings, deck.learnt_cards(settings), out)
 
 
 def tune_agent(
@@ -71,8 +69,8 @@ def tune_agent(
     """
     for key, span in settings.ranges.items():
         changed(settings.agent, {key: _first(span)})  # an error here, not half-way
-    content = schema.plain(settings, without=("env", "cards", "out", "debug", "trials"))
-    content |= {"cards": {name: dataclasses.asdict(card) for name, card in cards.items()}}
+    content = deck.plain_cards(settings, cards)
+    del content["trials"]  # a rerun may have more
     folder = RunFolder.open(out, "tune_agent", content)
     study = open_study(settings, folder.path / JOURNAL)
     with progress(f"{settings.agent.name}:", settings.trials) as begin:

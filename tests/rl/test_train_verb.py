@@ -342,7 +342,7 @@ def test_bench_train_says_where_the_time_goes(fleet):
         (["train", "+agent.options.n_stps=96"], "agent.options.n_stps: did you mean 'n_steps'?"),
         (["train", "logger=wandb", "logger.mode=onlin"], "logger.mode=onlin: expected one of"),
         (["train", "cards=[stom]"], "cards=stom: no such card; did you mean storm?"),
-        (["train", "cards=[storm]", "env=peak"], "env= and cards=: expected one of them"),
+        (["train", "cards=[storm]", "env=peak"], "env=peak: expected cards= alone"),
         (["train", "resume=nowhere"], "nowhere: expected the folder of a run"),
         (["train", "valdation.days=3"], "valdation.days: no such setting of train; did you mean"),
         (["tune", "agent=indx"], "agent=indx: no such option; did you mean index?"),
