@@ -15,8 +15,17 @@ from fleet_env.types import FloatArray
 
 Weights = Mapping[str, FloatArray]
 
+# cars at a time: a layer of 64 then fills 0.5 MB and stays in the cache. Of 1,024, 2,048, 4,096,
+# 16,384 and 100,000, CPU time of 100,000 cars, two layers of 64, one thread: set 148, 147, 147, 157
+# and 178 ms, cars 107, 103, 105, 114 and 133 ms
+CHUNK_CARS = 2048
 OBS_EPS, OBS_CLIP = 1e-8, 10.0  # defaults of VecNormalize (Stable-Baselines3)
 LOG_STD_LOW, LOG_STD_HIGH = -20.0, 2.0  # of SAC and TQC (Stable-Baselines3)
+
+
+def chunks(num_cars: int) -> list[slice]:
+    """Cut so many cars into parts of `CHUNK_CARS`."""
+    return [slice(i, i + CHUNK_CARS) for i in range(0, num_cars, CHUNK_CARS)]
 
 
 def normalised(weights: Weights, x: FloatArray) -> FloatArray:
@@ -35,8 +44,7 @@ def normalised(weights: Weights, x: FloatArray) -> FloatArray:
 def hidden(weights: Weights, x: FloatArray, activation: str) -> FloatArray:
     """Last hidden layer of the perceptron, shape (..., h); `x` itself if it has none."""
     for k in range(num_layers(weights) - 1):
-        x = affine(weights, f"layers.{k}", x)
-        x = np.tanh(x, out=x) if activation == "tanh" else np.maximum(x, 0, out=x)
+        x = activated(affine(weights, f"layers.{k}", x), activation)
     return x
 
 
@@ -85,6 +93,11 @@ def sigmoid(x: FloatArray) -> FloatArray:
     half = np.float32(0.5)
     y: FloatArray = half * np.tanh(half * x) + half
     return y
+
+
+def activated(x: FloatArray, activation: str) -> FloatArray:
+    """Apply ``tanh`` or ``relu`` in place."""
+    return np.tanh(x, out=x) if activation == "tanh" else np.maximum(x, 0, out=x)
 
 
 def affine(weights: Weights, name: str, x: FloatArray) -> FloatArray:

@@ -15,21 +15,15 @@ layers, ``<layer>.weight`` of shape (out, in) and ``<layer>.bias``.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from itertools import count, takewhile
 
 import numpy as np
 
 from agents.base import ActionArray, Obs, as_action, feasible
-from agents.learned.nets import Weights, affine
+from agents.learned.nets import Weights, activated, affine, chunks
 from fleet_env.observations import CAR_FIELDS, FLEET_FIELDS, Field
 from fleet_env.types import BoolArray, FloatArray, IntArray
 from fleet_env.views.cars import SCALE_OF_FIELD, SCALE_OF_UNIT
-
-Activation = Callable[[FloatArray], FloatArray]
-
-CHUNK_ROWS = 16_384  # cars at a time: layers stay in the cache; rl notes D.3
-ACTIVATIONS: dict[str, Activation] = {"tanh": np.tanh, "relu": lambda x: np.maximum(x, 0)}
 
 
 def _scales(fields: tuple[Field, ...]) -> FloatArray:
@@ -59,16 +53,16 @@ def set_logits(weights: Weights, obs: Obs, activation: str = "tanh") -> FloatArr
     FloatArray, shape (num_envs, num_cars), float32
         -inf where the mask is 0: a probability of exactly 0.
     """
-    act, allowed = ACTIVATIONS[activation], feasible(obs)
-    embedded = _encode(weights, obs["cars"][allowed], act)
+    allowed = feasible(obs)
+    embedded = _encode(weights, obs["cars"][allowed], activation)
     num_of_row = np.count_nonzero(allowed, axis=1)
     fleet = (obs["fleet"] / FLEET_SCALE).astype(np.float32, copy=False)
     joined = np.concatenate([_pool(embedded, num_of_row), fleet], axis=1)
-    context = act(affine(weights, "context", joined))
+    context = activated(affine(weights, "context", joined), activation)
     offset = context @ weights["shift.weight"].T + weights["car.bias"]
     row = np.repeat(np.arange(len(allowed)), num_of_row)
     logits = np.full(allowed.shape, -np.inf, np.float32)
-    logits[allowed] = _score(weights, embedded, offset, row, act)
+    logits[allowed] = _score(weights, embedded, offset, row, activation)
     return logits
 
 
@@ -89,14 +83,14 @@ def set_duty(logits: FloatArray, rng: np.random.Generator | None = None) -> Acti
     return as_action(drawn)
 
 
-def _encode(weights: Weights, cars: FloatArray, act: Activation) -> FloatArray:
+def _encode(weights: Weights, cars: FloatArray, activation: str) -> FloatArray:
     """Embedding of each car, shape (m, E)."""
     names = _layers(weights)
     embedded = np.empty((len(cars), len(weights[f"{names[-1]}.bias"])), np.float32)
-    for part in _chunks(len(cars)):
+    for part in chunks(len(cars)):
         x: FloatArray = cars[part] / CAR_SCALE
         for name in names:
-            x = act(affine(weights, name, x))
+            x = activated(affine(weights, name, x), activation)
         embedded[part] = x
     return embedded
 
@@ -118,17 +112,13 @@ def _pool(embedded: FloatArray, num_of_row: IntArray) -> FloatArray:
 
 
 def _score(
-    weights: Weights, embedded: FloatArray, offset: FloatArray, row: IntArray, act: Activation
+    weights: Weights, embedded: FloatArray, offset: FloatArray, row: IntArray, activation: str
 ) -> FloatArray:
     """Logit of each car, shape (m,); `offset` is what its row, (num_envs, E), adds."""
     logit = np.empty(len(embedded), np.float32)
-    for part in _chunks(len(embedded)):
+    for part in chunks(len(embedded)):
         hidden = embedded[part] @ weights["car.weight"].T
         hidden += offset[row[part]]
-        logit[part] = act(hidden) @ weights["head.weight"][0]
+        logit[part] = activated(hidden, activation) @ weights["head.weight"][0]
     logit += weights["head.bias"]
     return logit
-
-
-def _chunks(num: int) -> list[slice]:
-    return [slice(i, i + CHUNK_ROWS) for i in range(0, num, CHUNK_ROWS)]

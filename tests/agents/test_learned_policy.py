@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 import agents
 from agents import registry
 from agents.learned import Learned, load, nets
-from agents.learned import policy as playing
 from agents.learned.policy_file import PolicyFile
 from agents.learned.shipped import FILES, how_trained, shipped
 from experiments import agents as verb
@@ -127,7 +126,7 @@ def test_cars_beyond_a_chunk_score_the_same(
 ) -> None:
     obs = random_obs(3, 2, 50)
     whole = load(files["cars"]).log_odds(obs)
-    monkeypatch.setattr(playing, "CHUNK_CARS", 7)
+    monkeypatch.setattr(nets, "CHUNK_CARS", 7)
     np.testing.assert_allclose(load(files["cars"]).log_odds(obs), whole, atol=2e-6)
 
 

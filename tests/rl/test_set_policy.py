@@ -122,7 +122,7 @@ def test_numpy_chunks_change_nothing(
 ) -> None:
     weights = export_weights(build())
     whole = set_logits(weights, obs)
-    monkeypatch.setattr("agents.learned.set_net.CHUNK_ROWS", 3)
+    monkeypatch.setattr("agents.learned.nets.CHUNK_CARS", 3)
     np.testing.assert_allclose(set_logits(weights, obs), whole, rtol=1e-5, atol=1e-5)
 
 
