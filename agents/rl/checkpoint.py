@@ -11,14 +11,14 @@ import shutil
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.save_util import load_from_zip_file, recursive_setattr
-from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecNormalize
+from stable_baselines3.common.vec_env import VecEnv, VecNormalize, unwrap_vec_wrapper
 
 from agents.rl.lagrangian import LagrangianVecEnv
 from agents.rl.vec_env import FleetVecEnv
@@ -29,7 +29,7 @@ COMPLETE = "complete.json"  # sha256 of every other file: without it, a checkpoi
 COUNTERS = ("num_timesteps", "_n_updates", "_episode_num")  # of the model, beside its weights
 _CHUNK = 1 << 20  # bytes hashed at a time
 
-Wrapper = TypeVar("Wrapper", bound=VecEnvWrapper)
+wrapped = unwrap_vec_wrapper  # for experiments, which import nothing of SB3
 
 
 def save(
@@ -173,15 +173,6 @@ def fleets_of(env: VecEnv) -> FleetVecEnv:
     if not isinstance(fleets, FleetVecEnv):
         raise TypeError(f"{type(fleets).__name__}: expected an environment of agents.rl.make_env")
     return fleets
-
-
-def wrapped(env: VecEnv, kind: type[Wrapper]) -> Wrapper | None:
-    """Return the wrapper of a kind around the fleets, if there is one."""
-    while isinstance(env, VecEnvWrapper):
-        if isinstance(env, kind):
-            return env
-        env = env.venv
-    return None
 
 
 def _random_states(model: BaseAlgorithm) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from torch import Tensor, nn
 
 from agents.learned.policy_file import PolicyFile, new_card
-from agents.rl.set_policy import export_weights
+from agents.rl.set_policy import SetPolicy
 from agents.rl.settings import SQUASHED, AgentSettings
 from fleet_env.types import FloatArray
 
@@ -65,7 +65,7 @@ def export(model: BaseAlgorithm, agent: AgentSettings, training: Mapping[str, An
     )
     policy: Any = model.policy
     if kind == "set":
-        return PolicyFile(card, export_weights(policy))
+        return PolicyFile(card, set_weights(policy))
     weights = _squashed(policy.actor) if squashed else _actor(policy, distribution)
     if kind == "binary" and isinstance(model, MaskablePPO):
         weights = _one_logit(weights)
@@ -86,6 +86,14 @@ def _squashed(actor: Any) -> Weights:
     log_std = {"log_std.weight": actor.log_std.weight, "log_std.bias": actor.log_std.bias}
     heads = {name: _numbers(value) for name, value in log_std.items()}
     return _layers([*actor.latent_pi, actor.mu]) | heads
+
+
+def set_weights(policy: SetPolicy) -> Weights:
+    """Weights that `agents.learned.set_net` plays: all but the critic."""
+    state = policy.mlp_extractor.state_dict()
+    return {
+        name: _numbers(value) for name, value in state.items() if not name.startswith("critic.")
+    }
 
 
 def _layers(modules: list[nn.Module]) -> Weights:

@@ -20,7 +20,6 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor, nn
 
 from agents.learned.set_net import CAR_SCALE, FLEET_SCALE
-from fleet_env.types import FloatArray
 
 TensorObs = dict[str, Tensor]
 _HEAD_GAIN = 0.01  # as SB3 starts its action nets: every feasible car with probability one half
@@ -189,13 +188,3 @@ def _widths(net_arch: Any) -> list[int]:
             "[64, 64]: actor and critic share what embeds a car"
         )
     return net_arch
-
-
-def export_weights(policy: SetPolicy) -> dict[str, FloatArray]:
-    """Return the weights that `agents.learned.set_net` plays, float32: all but the critic."""
-    state = policy.mlp_extractor.state_dict()
-    return {
-        name: np.ascontiguousarray(value.detach().cpu().numpy(), np.float32)
-        for name, value in state.items()
-        if not name.startswith("critic.")
-    }

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from stable_baselines3 import PPO
 
 from agents.learned.set_net import CAR_SCALE, FLEET_SCALE, set_duty, set_logits
-from agents.rl.set_policy import MaskedBernoulli, SetPolicy, export_weights
+from agents.rl.export import set_weights
+from agents.rl.set_policy import MaskedBernoulli, SetPolicy
 from fleet_env import FleetVectorEnv
 from fleet_env.observations import CAR, observation_space
 from tests.rl.toys import ToyVecEnv
@@ -79,7 +80,7 @@ def test_permuting_cars_permutes_actions_and_leaves_the_value(
 
 
 def test_numpy_logits_permute_with_the_cars(obs: Obs, rng: np.random.Generator) -> None:
-    weights, order = export_weights(build()), rng.permutation(NUM_CARS)
+    weights, order = set_weights(build()), rng.permutation(NUM_CARS)
     logits, moved = set_logits(weights, obs), set_logits(weights, permuted(obs, order))
     np.testing.assert_allclose(moved, logits[:, order], rtol=1e-5, atol=1e-5)
     np.testing.assert_array_equal(set_duty(moved), set_duty(logits)[:, order])
@@ -100,7 +101,7 @@ def test_infeasible_cars_do_not_matter(obs: Obs) -> None:
     policy, changed = build(), {k: v.copy() for k, v in obs.items()}
     changed["cars"][obs["mask"] == 0] = 1e6
     np.testing.assert_array_equal(torch_logits(policy, changed), torch_logits(policy, obs))
-    weights = export_weights(policy)
+    weights = set_weights(policy)
     np.testing.assert_array_equal(set_logits(weights, changed), set_logits(weights, obs))
 
 
@@ -109,7 +110,7 @@ def test_infeasible_cars_do_not_matter(obs: Obs) -> None:
 def test_numpy_equals_torch(obs: Obs, activation: str, net_arch: list[int]) -> None:
     kind = {"tanh": torch.nn.Tanh, "relu": torch.nn.ReLU}[activation]
     policy = build(net_arch=net_arch, activation_fn=kind)
-    ours, theirs = set_logits(export_weights(policy), obs, activation), torch_logits(policy, obs)
+    ours, theirs = set_logits(set_weights(policy), obs, activation), torch_logits(policy, obs)
     allowed = obs["mask"] != 0
     np.testing.assert_array_equal(ours[~allowed], -np.inf)
     np.testing.assert_allclose(ours[allowed], theirs[allowed], rtol=1e-5, atol=1e-5)
@@ -120,16 +121,25 @@ def test_numpy_equals_torch(obs: Obs, activation: str, net_arch: list[int]) -> N
 def test_numpy_chunks_change_nothing(
     obs: Obs, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    weights = export_weights(build())
+    weights = set_weights(build())
     whole = set_logits(weights, obs)
     monkeypatch.setattr("agents.learned.nets.CHUNK_CARS", 3)
     np.testing.assert_allclose(set_logits(weights, obs), whole, rtol=1e-5, atol=1e-5)
 
 
+def test_exported_weights_are_copies() -> None:
+    policy = build()
+    weights = set_weights(policy)
+    kept = weights["car.weight"].copy()
+    with torch.no_grad():
+        policy.mlp_extractor.car.weight += 1.0  # training goes on
+    np.testing.assert_array_equal(weights["car.weight"], kept)
+
+
 def test_infeasible_cars_are_never_chosen(obs: Obs, rng: np.random.Generator) -> None:
     policy, forbidden = build(), obs["mask"] == 0
     torch.nn.init.constant_(policy.mlp_extractor.head.bias, 50.0)  # wants every car
-    logits = set_logits(export_weights(policy), obs)
+    logits = set_logits(set_weights(policy), obs)
     for _ in range(20):
         drawn, _ = policy.predict(obs, deterministic=False)
         assert not drawn[forbidden].any()
@@ -200,7 +210,7 @@ def test_supervised_learning_finds_the_plugged_cars(rng: np.random.Generator) ->
         (-log_prob.mean()).backward()
         policy.optimizer.step()
     new = draw_obs(np.random.default_rng(1), num_envs=64, num_cars=50)  # of another size
-    chosen = set_duty(set_logits(export_weights(policy), new))
+    chosen = set_duty(set_logits(set_weights(policy), new))
     right = (chosen != 0) == (new["cars"][..., CAR["plugged"]] > 0)
     assert right[new["mask"] != 0].mean() > 0.97
 
@@ -244,7 +254,7 @@ def test_saved_models_come_back(tmp_path: Any, rng: np.random.Generator) -> None
     model = PPO(SetPolicy, env, n_steps=8, batch_size=16, policy_kwargs={"net_arch": [8, 4]})
     model.save(tmp_path / "model.zip")
     again = PPO.load(tmp_path / "model.zip")
-    ours, theirs = export_weights(model.policy), export_weights(again.policy)
+    ours, theirs = set_weights(model.policy), set_weights(again.policy)
     assert set(ours) == set(theirs)
     assert all(np.array_equal(ours[name], theirs[name]) for name in ours)
     assert ours["encoder.1.weight"].shape == (4, 8)
@@ -253,7 +263,7 @@ def test_saved_models_come_back(tmp_path: Any, rng: np.random.Generator) -> None
 def test_it_plays_the_real_environment() -> None:
     env = FleetVectorEnv("suburb", num_cars=40, step_min=60)
     obs, _ = env.reset(seed=0)
-    weights, chosen, allowed = export_weights(build()), 0, 0
+    weights, chosen, allowed = set_weights(build()), 0, 0
     for _ in range(24):
         assert isinstance(obs, dict)
         bits = set_duty(set_logits(weights, obs))
