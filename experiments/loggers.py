@@ -45,9 +45,6 @@ class MetricsFile:
         self._columns, self._rows = _read(file, keep)
         self._rewrite()
 
-    def __len__(self) -> int:
-        return len(self._rows)
-
     def write(self, row: Row) -> None:
         """Append a row; a column that is new to the file is empty in the rows before."""
         new = [name for name in row if name not in self._columns]
@@ -107,10 +104,8 @@ class Tensorboard:
     def __init__(self, folder: Path, steps: int) -> None:
         writer = _need("tensorboard.summary.writer.event_file_writer", "logger.tensorboard=true")
         events = import_module("tensorboard.compat.proto.event_pb2")
-        self._event, self._summary = (
-            events.Event,
-            import_module("tensorboard.compat.proto.summary_pb2").Summary,
-        )
+        summaries = import_module("tensorboard.compat.proto.summary_pb2")
+        self._event, self._summary = events.Event, summaries.Summary
         self._writer = writer.EventFileWriter(str(folder))
         begin = events.SessionLog(status=events.SessionLog.START)
         self._add(steps, session_log=begin)

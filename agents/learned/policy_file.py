@@ -42,6 +42,7 @@ SUFFIX = ".policy"
 CARD, WEIGHTS = "policy.json", "weights.npz"
 STATISTICS = ("obs_mean", "obs_var")  # kept in float64: VecNormalize divides by small deviations
 VERSIONS_OF = ("numpy", "gymnasium", "torch", "stable-baselines3", "sb3-contrib")  # on the card
+_UNREADABLE = (ValueError, OSError, zipfile.BadZipFile, KeyError)
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # of the members of an archive: the first date that zip knows
 
 
@@ -162,7 +163,7 @@ class PolicyFile:
             if hashlib.sha256(content).hexdigest() != card.pop("weights_sha256", None):
                 raise ValueError("weights_sha256: the weights are not those of the card")
             return cls(card, _arrays(content))
-        except (ValueError, OSError, zipfile.BadZipFile, KeyError) as error:
+        except _UNREADABLE as error:
             raise PolicyFileError(f"{path}: {_reason(error)}") from error
 
 
@@ -187,7 +188,7 @@ def read_card(path: str | Path) -> dict[str, Any]:
     """
     try:
         return _members(Path(path))[0]
-    except (ValueError, OSError, zipfile.BadZipFile, KeyError) as error:
+    except _UNREADABLE as error:
         raise PolicyFileError(f"{path}: {_reason(error)}") from error
 
 
