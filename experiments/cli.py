@@ -28,6 +28,8 @@ VERBS = {
     "bench": "steps per second of this machine; of a training: fleet bench train",
 }
 WRONG, INTERRUPTED = 2, 130  # exit status
+# package -> extra of fleet-env that brings it; all other verbs do with `cli`
+EXTRAS = {"torch": "rl", "stable_baselines3": "rl", "sb3_contrib": "rl", "optuna": "sweep"}
 # the flags Hydra documents
 FLAGS = (
     *("--help", "-h", "--multirun", "-m", "--run", "-r", "--cfg", "-c", "--resolve", "--package"),
@@ -148,6 +150,9 @@ def explain(error: BaseException, verb: str) -> str:
         return f"{error.full_key}: {_first_line(error)}" if error.full_key else _first_line(error)
     if isinstance(error, ValueError):
         return _first_line(error)
+    if isinstance(error, ModuleNotFoundError) and error.name in EXTRAS:
+        extra = EXTRAS[error.name]
+        return f"{verb}: {error.name} is not installed; pip install 'fleet-env[{extra}]'"
     return f"{type(error).__name__}: {_first_line(error)} (debug=true shows the traceback)"
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from agents import registry
+from experiments.cli import explain
 from experiments.evaluate import file_hashes
 from experiments.records import code_digest
 from tests.agents.trained import saved
@@ -42,6 +43,12 @@ def test_the_hash_of_the_code_sees_shipped_policies(tmp_path, monkeypatch):
     assert (first := code_digest()) != before
     Path(saved(tmp_path, "index", seed=2)).replace(file)
     assert code_digest() not in (before, first)
+
+
+@pytest.mark.parametrize(("package", "extra"), [("torch", "rl"), ("optuna", "sweep")])
+def test_a_missing_package_names_the_extra_that_brings_it(package, extra):
+    told = explain(ModuleNotFoundError(name=package), "train")
+    assert told == f"train: {package} is not installed; pip install 'fleet-env[{extra}]'"
 
 
 @pytest.mark.slow  # starts the command line

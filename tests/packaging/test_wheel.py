@@ -7,6 +7,7 @@ import subprocess
 import sys
 import venv
 import zipfile
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -15,15 +16,21 @@ import pytest
 pytestmark = pytest.mark.packaging
 ROOT = Path(__file__).resolve().parents[2]
 TINY = ["env.num_cars=3", "num_episodes=2", "policies=[dc_only,always_on]"]
+TRAIN = [
+    "env.num_cars=3", "env.step_min=60", "agent.num_fleets=1", "agent.num_cars=3", "agent.net=[4]",
+    "agent.options.batch_size=24", "total_steps=24", "validation.days=1", "validation.num_cars=3",
+    "validation.score=false",
+]  # fmt: skip
+needs_torch = pytest.mark.skipif(find_spec("torch") is None, reason="the extra rl is not installed")
 TUNE = ["num_days=1", "num_cars=3", "validation_days=1", "rivals=[dc_only]"]
 
 
-def run(*command: str | Path, cwd: Path, **variables: str) -> str:
+def run(*command: str | Path, cwd: Path, status: int = 0, **variables: str) -> str:
     env = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | variables
     line = [str(part) for part in command]
     done = subprocess.run(line, cwd=cwd, env=env, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    assert done.returncode == status, done.stdout + done.stderr
+    return done.stderr if status else done.stdout
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +97,7 @@ def test_gymnasium_makes_the_registered_id(installed, tmp_path):
         ["bound", "env=suburb", *TINY[:2], "milp=true", "milp_time_s=5"],
         ["cards", "cards=[tiny]", "num_episodes=1", "policies=[dc_only,always_on]"],
         ["tune", "agent=index", "generations=1", "popsize=3", *TUNE],
+        pytest.param(["train", *TRAIN], marks=needs_torch),
     ],
     ids=lambda arguments: arguments[0],
 )
@@ -107,7 +115,9 @@ def test_policies_are_listed_and_described(installed, tmp_path):
     assert (tmp_path / "page" / "agents.md").is_file()
 
 
-def test_no_torch_is_needed(installed, tmp_path):
-    (tmp_path / "torch.py").write_text("raise ImportError('torch is not installed')\n")
-    arguments = ["compare", *TINY]
-    run(installed / "fleet", *arguments, cwd=tmp_path, PYTHONPATH=str(tmp_path))
+def test_no_torch_is_needed_but_to_train(installed, tmp_path):
+    (tmp_path / "torch.py").write_text("raise ModuleNotFoundError(name='torch')\n")
+    without = {"cwd": tmp_path, "PYTHONPATH": str(tmp_path)}
+    run(installed / "fleet", "compare", *TINY, **without)
+    told = run(installed / "fleet", "train", *TRAIN, status=2, **without)
+    assert told == "fleet: train: torch is not installed; pip install 'fleet-env[rl]'\n"
