@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import fields
-from difflib import get_close_matches
 from typing import Any
 
 from agents.base import Policy
@@ -42,6 +41,7 @@ from agents.heuristics.windows import (
 from agents.index.policy import TunedIndex
 from agents.learned.policy import Learned
 from agents.learned.shipped import shipped
+from agents.names import did_you_mean
 from agents.oracle.mpc import MPC
 from agents.oracle.price_index import PriceIndex
 
@@ -108,11 +108,13 @@ def make(name: str, **settings: Any) -> Policy:
         of range.
     """
     if name not in _BUILDERS:
-        raise ValueError(_unknown("policy", name, all_names()))
+        raise ValueError(f"unknown policy {name!r}: {did_you_mean(name, all_names())}")
     known = setting_names(name)
     for setting in settings:
         if setting not in known:
-            raise ValueError(_unknown(f"setting of {name}", setting, known))
+            raise ValueError(
+                f"unknown setting of {name} {setting!r}: {did_you_mean(setting, known)}"
+            )
     return _BUILDERS[name](**settings)
 
 
@@ -130,9 +132,3 @@ def defaults(name: str) -> dict[str, Any]:
 def policy_class(name: str) -> Any:
     """Return the class behind `name`: its docstring and class variables say what it is."""
     return _BUILDERS[name]
-
-
-def _unknown(kind: str, word: str, known: tuple[str, ...]) -> str:
-    near = get_close_matches(word, known, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    return f"unknown {kind} {word!r}: {hint}known: {', '.join(known) or 'none'}"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from agents.names import check_names
 from fleet_env.types import BoolArray, FloatArray
 from fleet_env.views.index import INDEX_FEATURES
 
@@ -131,8 +131,8 @@ class TunedFile:
     found: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        _check_names("weights", self.weights, [p.name for p in WEIGHTS], complete=False)
-        _check_names("rule", self.rule, [p.name for p in RULE], complete=True)
+        check_names("weights", self.weights, [p.name for p in WEIGHTS], complete=False)
+        check_names("rule", self.rule, [p.name for p in RULE])
         for parameter in PARAMETERS:
             value = (self.weights | self.rule).get(parameter.name, 0.0)
             number = isinstance(value, int | float) and not isinstance(value, bool)
@@ -202,17 +202,3 @@ def _shipped(name: str) -> str:
             f"{', '.join(shipped()) or '(none shipped)'}"
         )
     return resources.files("agents.index").joinpath(f"{name}.yaml").read_text("utf-8")
-
-
-def _check_names(
-    part: str, given: Mapping[str, Any], known: Iterable[str], *, complete: bool
-) -> None:
-    names = list(known)
-    for name in given:
-        if name not in names:
-            near = get_close_matches(str(name), names, n=1, cutoff=0.5)
-            hint = f"did you mean {near[0]!r}? " if near else ""
-            raise ValueError(f"{part}: no {name!r}: {hint}known: {', '.join(names)}")
-    missing = [name for name in names if name not in given]
-    if complete and missing:
-        raise ValueError(f"{part}: missing {', '.join(missing)}")

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from itertools import count
 from typing import Any
 
 import numpy as np
 
 import fleet_env
+from agents.names import check_names
 from fleet_env.observations import CAR_FIELDS, FLEET_FIELDS
 from fleet_env.registration import COHORT_ID, FLEET_ID, INDEX_ID
 from fleet_env.types import FloatArray
@@ -89,7 +89,7 @@ def check_card(card: Mapping[str, Any]) -> None:
     ValueError
         Naming the key, what it is and what was expected.
     """
-    _check_keys(card)
+    check_names("card", card, KEYS)
     if card["format"] != FORMAT:
         raise ValueError(f"format: {card['format']!r}, but this fleet_env reads {FORMAT}")
     if not isinstance(card["margin_action"], bool):
@@ -109,17 +109,6 @@ def check_card(card: Mapping[str, Any]) -> None:
     for key, now in (("observation", seen.observation), ("action", seen.action)):
         _check_fields(key, card[key], now)
     _check_num_cars(card)
-
-
-def _check_keys(card: Mapping[str, Any]) -> None:
-    for key in card:
-        if key not in KEYS:
-            near = get_close_matches(str(key), KEYS, n=1, cutoff=0.5)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise ValueError(f"{key}: no such key of a card{hint}")
-    missing = [key for key in KEYS if key not in card]
-    if missing:
-        raise ValueError(f"the card lacks {', '.join(missing)}")
 
 
 def _check_version(version: str) -> None:

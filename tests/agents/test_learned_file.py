@@ -116,8 +116,8 @@ def test_a_policy_cannot_be_changed() -> None:
         ({"kind": "cohort", "margin_action": True}, "only kind index has it, not cohort"),
         ({"num_cars": 7}, "num_cars: 7: expected null for kind index"),
         ({"action": "share"}, 'action: "share": expected a list of names'),
-        ({"colour": 1}, "colour: no such key of a card"),
-        ({"formt": 1}, "formt: no such key of a card; did you mean 'format'?"),
+        ({"colour": 1}, "card: no 'colour': known: format, "),
+        ({"formt": 1}, "card: no 'formt': did you mean 'format'?"),
     ],
 )
 def test_a_card_that_does_not_fit_is_refused_with_the_difference(
@@ -138,7 +138,7 @@ def test_a_card_must_be_complete(file: Path, key: str) -> None:
     card = card_in(file)
     del card[key]
     rewritten(file, card=json.dumps(card).encode())
-    with pytest.raises(PolicyFileError, match=f"the card lacks {key}"):
+    with pytest.raises(PolicyFileError, match=f"card: missing {key}"):
         PolicyFile.load(file)
 
 
