@@ -10,6 +10,7 @@ import numpy as np
 from agents.base import Obs, car_field, check_settings
 from agents.costs.forecast import DemandMemory
 from agents.costs.pack import PackMemory
+from fleet_env.checks import one_of
 from fleet_env.types import BoolArray, FloatArray
 from fleet_env.units import MIN_PER_H
 from fleet_env.views.costs import DEPARTURES, CarCosts, CostSettings, price_cars
@@ -29,9 +30,7 @@ class SightSettings(CostSettings):
     small_speed: float = 0.27
 
     def __post_init__(self) -> None:
-        if self.departures not in DEPARTURES:
-            expected = " or ".join(DEPARTURES)
-            raise ValueError(f"{type(self).__name__}.departures={self.departures!r}: {expected}")
+        one_of(self, f"{type(self).__name__}.", departures=DEPARTURES)
         check_settings(
             self,
             defer_margin_h=(0.0, 48.0),
@@ -42,6 +41,7 @@ class SightSettings(CostSettings):
             events_level2=(0.0, 100.0),
             guard=(0.0, 1.0),
             risk_spread_h=(0.01, 48.0),
+            crossed_share=(0.0, 1.0),
             linger_h=(0.0, 48.0),
             step_h=(0.01, 1.0),
             tail_min=(0.0, 60.0),

@@ -5,7 +5,6 @@ The table `usual_day.csv` was written by `python -m agents.costs.make_usual`.
 
 from __future__ import annotations
 
-import csv
 from functools import cache
 from importlib import resources
 
@@ -20,12 +19,9 @@ def usual_day() -> FloatArray:
 
     By quantity, weekend (0, 1) and local hour.
     """
-    table = _read("usual_day.csv")[:, 2:].reshape(2, 24, 2).transpose(2, 0, 1)
+    file = resources.files("agents.costs").joinpath("usual_day.csv")
+    lines = [line for line in file.read_text("utf-8").splitlines() if not line.startswith("#")]
+    rows = np.loadtxt(lines, delimiter=",", skiprows=1)
+    table: FloatArray = rows[:, 2:].reshape(2, 24, 2).transpose(2, 0, 1)
     table.flags.writeable = False
     return table
-
-
-def _read(name: str) -> FloatArray:
-    lines = resources.files("agents.costs").joinpath(name).read_text("utf-8").splitlines()
-    rows = list(csv.reader(line for line in lines if line and not line.startswith("#")))
-    return np.array([[float(cell) for cell in row] for row in rows[1:]])

@@ -12,6 +12,7 @@ from agents.costs.forecast import FORECASTS, Demand, expect
 from agents.costs.sight import Sight, SightMemory, SightSettings
 from agents.oracle.cohorts import Sums, expect_supply, gather
 from agents.oracle.plan import Grid, Peak, Plan, Planner, Wanted
+from fleet_env.checks import one_of
 from fleet_env.types import BoolArray
 from fleet_env.units import HOURS_PER_DAY, MIN_PER_H
 
@@ -38,9 +39,7 @@ class PlanSettings(SightSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.forecast not in FORECASTS:
-            expected = " | ".join(FORECASTS)
-            raise ValueError(f"{type(self).__name__}.forecast={self.forecast!r}: {expected}")
+        one_of(self, f"{type(self).__name__}.", forecast=FORECASTS)
         check_settings(
             self,
             batch_1h_share=(0.0, 1.0),
