@@ -21,7 +21,7 @@ CLIMATOLOGY_SD = 0.30  # of the mean profile alone; est
 EXACT_SD = 0.03  # noise of counts alone; est
 _BATCH_KEPT_H = 1.8  # 0.87 of a deviation is left after a quarter of an hour; train, as above
 _MOST = 2.0  # times the forecast; a correction beyond is thought to be an accident
-_EVEN_SHARE = 0.5  # of chat that is 70B while nothing has arrived; DemandConfig, est
+EVEN_SHARE = 0.5  # of chat that is 70B while nothing has arrived; DemandConfig, est
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def expect(
         sd = np.full(middle_h.shape, EXACT_SD)
     last_8b, last_70b = (float(fleet_field(obs, f"chat_{t}_last")[row]) for t in ("8b", "70b"))
     last = last_8b + last_70b
-    return Demand(chat, last_70b / last if last > 0 else _EVEN_SHARE, sd, batch)
+    return Demand(chat, last_70b / last if last > 0 else EVEN_SHARE, sd, batch)
 
 
 def profile(obs: Obs, row: int, later_h: FloatArray, quantity: int) -> FloatArray:

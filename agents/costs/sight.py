@@ -16,7 +16,7 @@ from fleet_env.units import MIN_PER_H
 from fleet_env.views.costs import DEPARTURES, CarCosts, CostSettings, price_cars
 from fleet_env.views.seen import Seen
 
-_WORK = ("8b", "70b", "batch")
+WORK = ("8b", "70b", "batch")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +107,7 @@ class Sight:
 
 def _worth_usd_per_h(cars: Seen, speed_8b: FloatArray) -> FloatArray:
     """Best work of each car, fully busy [USD/h], shape (m,)."""
-    value_8b, value_70b, value_batch = (cars.fleet(f"value_{k}_usd_per_h") for k in _WORK)
+    value_8b, value_70b, value_batch = (cars.fleet(f"value_{k}_usd_per_h") for k in WORK)
     holds = cars("fits_70b") > 0
     worth = value_8b * speed_8b[cars.row, holds.astype(np.intp)]
     best: FloatArray = np.where(holds, np.maximum(worth, np.maximum(value_70b, value_batch)), worth)

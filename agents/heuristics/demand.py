@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from agents.base import Obs, check_settings, fleet_field
+from agents.costs.forecast import EVEN_SHARE
 from fleet_env.observations import PRICE_00H
 from fleet_env.types import FloatArray, IntArray
 
-_EVEN_SHARE = 0.5  # of interactive work that is 70B when nothing arrived yet; DemandConfig, est
 PRICE_SLACK_USD = 1e-5  # float32 copies of one tariff price count as equal
 WINDOWS_H = (1, 4, 12)  # deadlines of batch work; domain 5
 
@@ -74,7 +74,7 @@ def share_70b(obs: Obs) -> FloatArray:
     """Share of 70B in the interactive work that last arrived, a half if none did, (num_envs,)."""
     last_70b = fleet_field(obs, "chat_70b_last")
     last = fleet_field(obs, "chat_8b_last") + last_70b
-    return np.divide(last_70b, last, out=np.full_like(last, _EVEN_SHARE), where=last > 0)
+    return np.divide(last_70b, last, out=np.full_like(last, EVEN_SHARE), where=last > 0)
 
 
 def batch_rate(obs: Obs, settings: DemandSettings) -> FloatArray:

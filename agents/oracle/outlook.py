@@ -9,14 +9,13 @@ import numpy as np
 
 from agents.base import Obs, check_settings, fleet_field
 from agents.costs.forecast import FORECASTS, Demand, expect
-from agents.costs.sight import Sight, SightMemory, SightSettings
+from agents.costs.sight import WORK, Sight, SightMemory, SightSettings
 from agents.oracle.cohorts import Sums, expect_supply, gather
 from agents.oracle.plan import Grid, Peak, Plan, Planner, Wanted
 from fleet_env.checks import one_of
 from fleet_env.types import BoolArray
 from fleet_env.units import HOURS_PER_DAY, MIN_PER_H
 
-_WORK = ("8b", "70b", "batch")
 _BEFORE_H = (0.0, 1.0, 4.0)  # batch bands shown: due within 1 h, 4 h, 12 h
 _WITHIN_H = (1.0, 4.0, 12.0)
 
@@ -119,7 +118,7 @@ def _wanted(
         # of what arrives evenly in each interval, the part whose delay has run out by the end
         over_h = np.clip(end_h[:, None] - delay_h - begin_h, 0.0, grid.length_h)
         due += share * (over_h * demand.batch).sum(axis=1)
-    value = [float(fleet_field(obs, f"value_{work}_usd_per_h")[row]) for work in _WORK]
+    value = [float(fleet_field(obs, f"value_{work}_usd_per_h")[row]) for work in WORK]
     return Wanted(
         chat_8b=demand.chat * (1.0 - demand.share_70b),
         chat_70b=demand.chat * demand.share_70b,
