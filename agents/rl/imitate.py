@@ -1,7 +1,7 @@
 """DAgger: a policy of `FleetIndex-v0` learns what a teacher does, then is held near the clone.
 
 The teacher chooses cars; what the clone learns is how many, as a share of the feasible cars. Which
-ones is left to the shipped tuned index, whose weights are the rest of the target, and so the share
+ones is left to a tuned index (`agent.index`), whose weights are the rest of the target; the share
 counts no more cars than that index would take at all (its `min_score`). In the first round the
 teacher plays; from the second on the learner does, and the teacher says what it would have done
 there, so that the learner knows its way back from its own mistakes (Ross, Gordon & Bagnell 2011,
@@ -45,11 +45,10 @@ from fleet_env.views.summary import summary
 
 Mean = Callable[[FloatArray], FloatArray]  # raw summaries (n, fields) -> mean actions (n, actions)
 
-TEACHERS: dict[str, Callable[[], Policy]] = {
+TEACHERS: dict[str, Callable[[], Policy]] = {  # and tuned_index, of any file
     "mpc": MPC,
     "price_index": PriceIndex,
     "full_cost_first": FullCostFirst,
-    "tuned_index": TunedIndex,
 }
 NUM_ACTIONS = len(WEIGHTS) + 1
 
@@ -138,9 +137,11 @@ def _visit_all(
     agent: AgentSettings, cards: Sequence[EnvConfig], first: int, learner: Mean | None
 ) -> Visits:
     num_days = max(1, agent.imitate.days // len(cards))
-    configs = (replace(card, num_cars=agent.num_cars, observation="cars") for card in cards)
-    days = range(first, first + num_days)
-    return Visits.join([visit(c, agent.imitate.teacher, days, learner) for c in configs])
+    configs = [replace(card, num_cars=agent.num_cars, observation="cars") for card in cards]
+    days, teacher = range(first, first + num_days), agent.imitate.teacher
+    return Visits.join(
+        [visit(c, teacher, days, learner, index=agent.index_of(c.name)) for c in configs]
+    )
 
 
 def visit(
@@ -149,6 +150,7 @@ def visit(
     days: Sequence[int],
     learner: Mean | None = None,
     split: str = "train",
+    index: str = "suburb",
 ) -> Visits:
     """Play days side by side and write down what the teacher does, or would do.
 
@@ -157,14 +159,17 @@ def visit(
     config : EnvConfig
         Shows its cars.
     teacher : str
-        A key of `TEACHERS`.
+        ``tuned_index`` or a key of `TEACHERS`.
     days : sequence of int
         Scenarios of the split, counted on from 0 beyond its end.
     learner : callable, optional
         Who plays instead of the teacher.
     split : str
+    index : str
+        Of the tuned index that ranks the cars: a shipped name or a path.
     """
-    policy, rng = TEACHERS[teacher](), np.random.default_rng(0)  # no teacher draws
+    policy: Policy = TunedIndex(file=index) if teacher == "tuned_index" else TEACHERS[teacher]()
+    parameters, rng = read(index).vector(), np.random.default_rng(0)  # no teacher draws
     env = FleetVectorEnv(num_envs=len(days), split=split, config=config)
     scenarios = [day % SPLIT_SIZE[split] for day in days]
     obs = cast("Obs", env.reset(options={"scenario_seeds": scenarios})[0])
@@ -172,7 +177,7 @@ def visit(
     parts = []
     for _ in range(config.num_steps):
         bits, seen = policy.act(obs, rng), summary(obs)
-        parts.append(_label(obs, seen, bits))
+        parts.append(_label(obs, seen, bits, parameters))
         if learner is not None:
             bits = _duty(obs, learner(seen))
         obs = cast("Obs", env.play(bits)[0])
@@ -180,14 +185,14 @@ def visit(
     return Visits.join(parts)
 
 
-def _label(obs: Obs, seen: FloatArray, bits: NDArray[np.int8]) -> Visits:
+def _label(obs: Obs, seen: FloatArray, bits: NDArray[np.int8], parameters: FloatArray) -> Visits:
     """Turn the teacher's bits into the action that has as many cars on duty.
 
     Fewer where the index has fewer cars above its `min_score`: 1,000 suburban cars counted by
     ``mpc`` and ranked by the index earn 2.61 USD a month without this limit and 2.76 with it
     (20 validation days; ``mpc`` itself 2.95).
     """
-    allowed, parameters = feasible(obs), read("suburb").vector()
+    allowed = feasible(obs)
     weights = np.tile(parameters[: len(WEIGHTS)], (len(allowed), 1))
     fit = allowed & (index_score(obs, weights) > np.float32(parameters[PLACE["min_score"]]))
     num = np.minimum(np.count_nonzero(bits, axis=1), np.count_nonzero(fit, axis=1))

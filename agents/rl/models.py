@@ -20,6 +20,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 from agents.index.parameters import WEIGHTS, read
 from agents.rl.imitate import NearReferenceVecEnv
 from agents.rl.lagrangian import LagrangianVecEnv
+from agents.rl.paired import PairedVecEnv
 from agents.rl.set_policy import SetPolicy
 from agents.rl.settings import SQUASHED, AgentSettings
 from agents.rl.vec_env import FleetVecEnv, View
@@ -80,22 +81,27 @@ def make_env(agent: AgentSettings, cards: Sequence[EnvConfig], seed: int) -> Vec
     ValueError
         If there are fewer fleets than cards, or the cards do not fit together.
     """
-    if not 1 <= len(cards) <= agent.num_fleets:
+    days = agent.num_fleets // agent.copies  # that are played at a time
+    if not 1 <= len(cards) <= days:
         names = ", ".join(card.name for card in cards) or "no card"
         raise ValueError(
-            f"agent.num_fleets={agent.num_fleets}: expected one fleet or more for each of at least "
-            f"one card, got {len(cards)} ({names})"
+            f"agent.num_fleets={agent.num_fleets}, agent.copies={agent.copies}: expected one day "
+            f"or more for each of at least one card, got {len(cards)} ({names})"
         )
-    whole, rest = divmod(agent.num_fleets, len(cards))
+    whole, rest = divmod(days, len(cards))
     views = [
-        _view(agent, replace(card, num_cars=agent.num_cars), whole + (place < rest))
+        _view(
+            agent, replace(card, num_cars=agent.num_cars), (whole + (place < rest)) * agent.copies
+        )
         for place, card in enumerate(cards)
     ]
-    env: VecEnv = FleetVecEnv(views, seed * SEED_STRIDE % SPLIT_SIZE["train"])
+    env: VecEnv = FleetVecEnv(views, seed * SEED_STRIDE % SPLIT_SIZE["train"], agent.copies)
     if agent.constraint.limits:
         env = LagrangianVecEnv(env, agent.constraint)
     if agent.imitate.rounds:
         env = NearReferenceVecEnv(env, agent.imitate)
+    if agent.copies > 1:
+        env = PairedVecEnv(env, agent.copies, env.num_envs // agent.num_fleets)
     return _normalized(agent, env)
 
 
@@ -152,7 +158,8 @@ def make_model(
     )
     if agent.init == "tuned_index":
         squashed = agent.algorithm in SQUASHED
-        _begin_at_tuned_index(_head(model.policy, squashed=squashed), squashed=squashed)
+        index = agent.index_of(cast("FleetVecEnv", env.unwrapped).envs[0].config.name)
+        _begin_at_tuned_index(_head(model.policy, squashed=squashed), index, squashed=squashed)
     return model
 
 
@@ -212,9 +219,9 @@ def _head(policy: Any, *, squashed: bool) -> torch.nn.Linear:
     return head
 
 
-def _begin_at_tuned_index(head: torch.nn.Linear, *, squashed: bool) -> None:
-    """Let the fresh policy act as the shipped tuned index does, with a constant share."""
-    weights = read("suburb").vector()[: len(WEIGHTS)]
+def _begin_at_tuned_index(head: torch.nn.Linear, index: str, *, squashed: bool) -> None:
+    """Let the fresh policy rank cars as a tuned index does, with a constant share on duty."""
+    weights = read(index).vector()[: len(WEIGHTS)]
     mean = np.append(weights, 2 * TUNED_SHARE - 1)
     if squashed:
         mean = np.arctanh(np.clip(mean, -LARGEST_MEAN, LARGEST_MEAN))

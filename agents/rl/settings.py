@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from agents.index.parameters import shipped
 from agents.rl.extras import ConstraintSettings, ImitateSettings
 from fleet_env.checks import in_range, one_of, require
 
@@ -37,14 +38,20 @@ class AgentSettings:
     view: str = "index"  # index | cohort | cars | fleet | bits
     num_fleets: int = 64  # side by side, split evenly between the cards
     num_cars: int = 256  # of each fleet
+    # fleets that play the same day, each paid what it earns more than the others: less of the luck
+    # of the day in what is learned from; see `agents.rl.paired`
+    copies: int = 1
     gamma: float = 0.99  # below 1, as values go on beyond the horizon; scores are not discounted
     net: list[int] = field(default_factory=lambda: [64, 64])  # hidden layers; SB3's default
     activation: str = "tanh"  # tanh | relu
     normalize_obs: bool = True  # by running mean and variance (VecNormalize), clipped at 10
     normalize_reward: bool = True  # by the running deviation of the discounted return
     torch_threads: int = 1
-    # of the fresh policy: none: as SB3 does | tuned_index: its mean is the shipped tuned index
+    # of the fresh policy: none: as SB3 does | tuned_index: it ranks cars as the tuned index does
     init: str = "none"
+    # tuned index of `init` and `imitate`: a shipped name or a path that ends in .yaml; none named:
+    # each card's own, where one is shipped, else that of the suburb
+    index: str = ""
     # keyword arguments of the class of Stable-Baselines3, such as n_steps and batch_size
     options: dict[str, Any] = field(default_factory=dict)
     imitate: ImitateSettings = field(default_factory=ImitateSettings)
@@ -59,10 +66,13 @@ class AgentSettings:
             self,
             "agent.",
             num_fleets=(1, 100_000),
+            copies=(1, 1000),
             num_cars=(1, 1_000_000),
             gamma=(0.0, 1.0),
             torch_threads=(1, 1024),
         )
+        whole = f"a divisor of agent.num_fleets={self.num_fleets}"
+        require(self.num_fleets % self.copies == 0, "agent.copies", self.copies, whole)
         for width in self.net:
             ok = isinstance(width, int) and 1 <= width <= MAX_WIDTH
             require(ok, "agent.net", self.net, f"widths of layers, 1 to {MAX_WIDTH}")
@@ -73,6 +83,10 @@ class AgentSettings:
         if (self.view, self.algorithm) != ("index", "ppo"):
             rounds, expected = self.imitate.rounds, "0 (only ppo on view index imitates)"
             require(rounds == 0, "agent.imitate.rounds", rounds, expected)
+
+    def index_of(self, card: str) -> str:
+        """Name the tuned index that goes with a card."""
+        return self.index or (card if card in shipped() else "suburb")
 
 
 _SCALED = "False (agent.view=fleet scales its numbers itself, the same for every car)"

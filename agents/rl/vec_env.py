@@ -27,16 +27,25 @@ _TERMS = tuple(f"reward/{term}" for term in REWARD_TERMS)
 class _Fleets:
     """Books of one environment: what its fleets earn and cost per car, by row and by episode."""
 
-    def __init__(self, env: View) -> None:
+    def __init__(self, env: View, copies: int) -> None:
         self._fleet: FleetVectorEnv = env if isinstance(env, FleetVectorEnv) else env.fleet
         self.num, self._num_cars = self._fleet.num_envs, env.config.num_cars
-        self._as_rows = isinstance(env, CarsAsRows)
+        self._as_rows, self._copies = isinstance(env, CarsAsRows), copies
         self.cars_in_reward = self._num_cars if env is self._fleet else 1
         self._env = env
         self._spent = np.zeros((len(COSTS), self.num))
 
+    def reset(self, first: int) -> Any:
+        """Begin an episode in every fleet, the first one on scenario `first`."""
+        days = first + np.arange(self.num) // self._copies
+        seeds = days % SPLIT_SIZE[self._fleet.split]
+        return self._env.reset(options={"scenario_seeds": seeds})[0]
+
     def after(self, first: int) -> int:
-        """Scenario of row 0 in the episode after the one in which it is `first`."""
+        """Scenario of fleet 0 in the episode after the one in which it is `first`.
+
+        Fleets go on by their number, copies or not, as `FleetVectorEnv` does by itself.
+        """
         return (first + self.num) % SPLIT_SIZE[self._fleet.split]
 
     def begin(self) -> None:
@@ -88,7 +97,9 @@ class FleetVecEnv(VecEnv):
     envs : sequence of FleetVectorEnv, FleetIndexVectorEnv, FleetCohortVectorEnv or CarsAsRows
         Of the same spaces and number of steps.
     first_scenario : int
-        Row i of each environment begins with this scenario plus i.
+        Fleet i of each environment begins with this scenario plus ``i // copies``.
+    copies : int
+        Fleets that play the same scenario, one after the other.
 
     Attributes
     ----------
@@ -101,11 +112,11 @@ class FleetVecEnv(VecEnv):
         If the environments differ in spaces or steps.
     """
 
-    def __init__(self, envs: Sequence[View], first_scenario: int = 0) -> None:
+    def __init__(self, envs: Sequence[View], first_scenario: int = 0, copies: int = 1) -> None:
         self.envs = tuple(envs)
         _check_alike(self.envs)
         self.num_steps = self.envs[0].config.num_steps
-        self._fleets = tuple(_Fleets(env) for env in self.envs)
+        self._fleets = tuple(_Fleets(env, copies) for env in self.envs)
         stops = np.cumsum([env.num_envs for env in self.envs])
         self._rows = tuple(slice(b - e.num_envs, b) for b, e in zip(stops, self.envs, strict=True))
         self._first = [first_scenario] * len(self.envs)  # scenario of row 0 in the episode
@@ -173,8 +184,8 @@ class FleetVecEnv(VecEnv):
         self._returns[:] = 0.0
         for fleets in self._fleets:
             fleets.begin()
-        firsts = zip(self.envs, self._first, strict=True)
-        return _join([env.reset(seed=first)[0] for env, first in firsts])
+        firsts = zip(self._fleets, self._first, strict=True)
+        return _join([fleets.reset(first) for fleets, first in firsts])
 
     def step_async(self, actions: NDArray[Any]) -> None:
         """Take the actions of the coming step, shape (num_envs, ...)."""

@@ -83,7 +83,7 @@ def test_fleets_are_split_between_cards(make_card: MakeCard, make_agent: MakeAge
     assert isinstance(fleets, FleetVecEnv)
     assert [(env.config.name, env.num_envs) for env in fleets.envs] == [("suburb", 3), ("storm", 2)]
     assert all(env.config.num_cars == 6 for env in fleets.envs)
-    with pytest.raises(ValueError, match=r"num_fleets=5: .* got 6 \(suburb, suburb"):
+    with pytest.raises(ValueError, match=r"num_fleets=5, .* got 6 \(suburb, suburb"):
         make_env(agent, [make_card()] * 6, seed=0)
     with pytest.raises(ValueError, match="got 0"):
         make_env(agent, [], seed=0)
