@@ -10,10 +10,11 @@ from pathlib import Path
 import pandas as pd
 
 from agents.oracle.bound import bounds_usd
-from experiments.records import digest, read_csv, write_csv
+from experiments.records import code_digest, digest, read_csv, write_csv
 from experiments.runner import Days, Tick
 from fleet_env.config import EnvConfig
 
+CODE = ("fleet_env", "agents.oracle")  # what bounds follow from
 COLUMNS = ["key", "split", "scenario", "sample_cars", "bound_usd", "solve_s"]
 REL_TOLERANCE = 1e-6  # of a bound: what solvers leave open
 ABS_TOLERANCE_USD = 1e-9
@@ -35,19 +36,19 @@ def solve(
     sample_cars : int
         As in `agents.oracle.bound.bounds_usd`.
     file : Path
-        Holds what is solved, written anew after each scenario; rows of another card, split or
-        sample stay in it and are not used.
+        Holds what is solved, written anew after each scenario; rows of another card, split,
+        sample or code stay in it and are not used.
     begin : callable
         Called at the start of every day, and what it returns at its end: the progress bar.
 
     Returns
     -------
     pandas.DataFrame
-        One row per day in the order of `days`: `key` (of card, split and sample), `split`,
+        One row per day in the order of `days`: `key` (of card, split, sample and code), `split`,
         `scenario`, `sample_cars`, `bound_usd` (of the episode and fleet), `solve_s`.
     """
-    content = {"card": asdict(config), "split": days.split, "sample_cars": sample_cars}
-    head = {"key": digest(content), "split": days.split, "sample_cars": sample_cars}
+    head = {"split": days.split, "sample_cars": sample_cars}
+    head["key"] = digest(head | {"card": asdict(config), "code": code_digest(CODE)})
     kept = read_csv(file) if file.is_file() else pd.DataFrame(columns=COLUMNS)
     known = set(kept.loc[kept["key"] == head["key"], "scenario"])
     wanted = [scenario for batch in days.batches() for scenario in batch]

@@ -8,7 +8,7 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -54,13 +54,13 @@ def digest(content: Any) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 
-def code_digest() -> str:
-    """Hash of all source and table files of `fleet_env` and `agents`, and of the runner.
+def code_digest(packages: Sequence[str] = ("fleet_env", "agents")) -> str:
+    """Hash of all source and table files of packages, and of the runner.
 
     Two runs with this hash and the configuration in common give the same records.
     """
     total = hashlib.sha256()
-    for package in ("fleet_env", "agents"):
+    for package in packages:
         spec = find_spec(package)
         for folder in sorted(spec.submodule_search_locations or []) if spec else []:
             for file in sorted(Path(folder).rglob("*")):

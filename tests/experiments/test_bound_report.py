@@ -348,6 +348,15 @@ def test_another_card_split_or_sample_is_solved_anew(tmp_path, solver, config, s
     assert solver == [0, 1, 0, 1]
 
 
+def test_other_code_solves_anew(tmp_path, solver, monkeypatch):
+    """A file that many runs share outlives the code that wrote it."""
+    file, days = tmp_path / "bounds.csv", Days("test", 0, 2, 2)
+    bounds.solve(CARD, days, 250, file, tick)
+    monkeypatch.setattr(bounds, "code_digest", lambda packages: "other")
+    bounds.solve(CARD, days, 250, file, tick)
+    assert solver == [0, 1, 0, 1]
+
+
 def test_the_bar_counts_days_that_are_kept_too(tmp_path, solver):
     file, ticks = tmp_path / "bounds.csv", []
 
