@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 from agents.learned import nets
+from fleet_env.views import INDEX_FEATURES, SUMMARY_FIELDS
 from tests.agents.trained import policy
 
-TOLERANCE = 2e-6  # float32 sums of up to 247 numbers of order one
+NUM_SEEN, NUM_SAID = len(SUMMARY_FIELDS), len(INDEX_FEATURES) + 1  # of kind index
+TOLERANCE = 2e-6  # float32 sums of a few hundred numbers of order one
 
 
 def plain(value: Any) -> Any:
@@ -78,10 +80,10 @@ def test_deviations_are_constant_or_a_second_head_within_limits() -> None:
     latent = np.ones((2, 1, 6), np.float32)
     assert nets.log_std(weights, latent) is weights["log_std"]
     squashed = dict(policy("index_squashed").weights)
-    squashed["log_std.bias"] = squashed["log_std.bias"] + np.linspace(-60, 30, 17, dtype="f4")
+    squashed["log_std.bias"] = squashed["log_std.bias"] + np.linspace(-60, 30, NUM_SAID, dtype="f4")
     wanted = [min(max(v, -20.0), 2.0) for v in layer(squashed, "log_std", [1.0] * 6)]
     got = nets.log_std(squashed, latent)
-    assert got.shape == (2, 1, 17)
+    assert got.shape == (2, 1, NUM_SAID)
     np.testing.assert_allclose(got[1, 0], wanted, atol=TOLERANCE)
     assert (got.min(), got.max()) == (-20.0, 2.0)
 
@@ -107,7 +109,7 @@ def naive_lstm(
 
 def test_the_memory_is_that_of_loops_over_steps(rng: np.random.Generator) -> None:
     weights = policy("index_lstm").weights
-    x = rng.normal(size=(6, 3, 1, 247)).astype(np.float32)
+    x = rng.normal(size=(6, 3, 1, NUM_SEEN)).astype(np.float32)
     state = (np.zeros((3, 1, 5), np.float32), np.zeros((3, 1, 5), np.float32))
     naive = [([0.0] * 5, [0.0] * 5) for _ in range(3)]
     for step in range(6):
@@ -134,7 +136,7 @@ def test_a_row_is_the_same_alone_and_in_any_batch(
     sort: str, width: int, rng: np.random.Generator
 ) -> None:
     weights = policy(sort, net=(width, width), lstm=width).weights
-    x = rng.normal(size=(67, 1, 247)).astype(np.float32)
+    x = rng.normal(size=(67, 1, NUM_SEEN)).astype(np.float32)
 
     def run(rows: Any) -> Any:
         part = nets.normalised(weights, x[rows])
