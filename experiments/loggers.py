@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any, Protocol
 
 from experiments.records import digest, write_atomic
-from experiments.train_settings import LoggerSettings
+from experiments.train_settings import LoggerSettings, lasting
 
 Row = Mapping[str, float]
 METRICS = "metrics.csv"
@@ -144,7 +144,7 @@ class Wandb:
             config=dict(config),
             dir=str(out),
             mode=settings.mode,
-            id=digest([str(out.resolve()), config]),
+            id=digest([str(out.resolve()), lasting(config)]),
             resume="allow" if settings.mode == "online" else None,
             settings=wandb.Settings(silent=True, console="off", x_disable_stats=True),
         )

@@ -14,11 +14,8 @@ import yaml
 
 from agents.rl import checkpoint
 from experiments.records import changes, code_digest, manifest, write_atomic, write_json
-from experiments.train_settings import TrainSettings
+from experiments.train_settings import TrainSettings, lasting
 from fleet_env.config import EnvConfig
-
-# what may differ between a run and its continuation: none of it changes what is learnt so far
-FREE = ("total_steps", "checkpoint", "logger", "resume", "out", "debug")
 
 
 def describe(settings: TrainSettings, cards: Mapping[str, EnvConfig]) -> dict[str, Any]:
@@ -82,10 +79,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
-    old, new = (
-        {key: value for key, value in config.items() if key not in FREE} for config in (before, now)
-    )
-    yield from changes(old, new)
+    yield from changes(lasting(before), lasting(now))
     if now["total_steps"] < before["total_steps"]:
         yield f"total_steps was {before['total_steps']}, is {now['total_steps']}"
 

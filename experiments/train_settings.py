@@ -12,6 +12,8 @@ from agents.rl.settings import AgentSettings
 from fleet_env.checks import at_least
 from fleet_env.config import EnvConfig
 
+# what may differ between a training and its continuation: none of it changes what is learnt so far
+FREE = ("total_steps", "checkpoint", "logger", "resume", "out", "debug")
 WANDB_MODES = ("disabled", "offline", "online")
 
 
@@ -78,6 +80,11 @@ class TrainSettings:
 
     def __post_init__(self) -> None:
         at_least(self, "", total_steps=1, seed=0)
+
+
+def lasting(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a run and its continuation have in common, of a training as JSON data."""
+    return {key: value for key, value in config.items() if key not in FREE}
 
 
 @dataclass

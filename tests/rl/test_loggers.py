@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -84,6 +85,17 @@ def test_tensorboard_reads_the_rows_and_drops_what_a_resumed_run_repeats(tmp_pat
     reader.Reload()
     events = [(event.step, event.value) for event in reader.Scalars("return")]
     assert events == [(10, 10.5), (25, 45.5), (35, 55.5)]
+
+
+def test_a_resumed_run_keeps_its_id(monkeypatch, tmp_path):
+    begun = []
+    fake = SimpleNamespace(init=lambda **told: begun.append(told["id"]), Settings=dict)
+    monkeypatch.setattr(loggers, "import_module", lambda name: fake)
+    config = {"agent": {"gamma": 0.9}, "total_steps": 10, "resume": "", "out": "run"}
+    again = config | {"total_steps": 20, "resume": "run"}
+    for one in (config, again, config | {"agent": {"gamma": 0.8}}):
+        loggers.others(LoggerSettings(mode="online"), tmp_path, one, 0)
+    assert begun[0] == begun[1] != begun[2]
 
 
 OFFLINE = """
