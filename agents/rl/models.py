@@ -9,7 +9,6 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 import torch
 from sb3_contrib import TQC, MaskablePPO, RecurrentPPO
 from stable_baselines3 import PPO, SAC
@@ -17,12 +16,12 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
-from agents.index.parameters import WEIGHTS, read
 from agents.rl.imitate import NearReferenceVecEnv
 from agents.rl.lagrangian import LagrangianVecEnv
 from agents.rl.paired import PairedVecEnv
 from agents.rl.set_policy import SetPolicy
-from agents.rl.settings import SQUASHED, AgentSettings
+from agents.rl.settings import AgentSettings
+from agents.rl.start import begin
 from agents.rl.vec_env import FleetVecEnv, View
 from fleet_env import CarsAsRows, FleetCohortVectorEnv, FleetIndexVectorEnv, FleetVectorEnv
 from fleet_env.config import EnvConfig
@@ -41,10 +40,6 @@ BATCH_SIZE, NUM_EPOCHS = 1024, 4
 # Seeds begin this many train days apart, the golden part of the split: ten of them, or a hundred,
 # are spread over it evenly
 SEED_STRIDE = round(0.618034 * SPLIT_SIZE["train"])
-# of the feasible cars on duty, mean of tuned_index on 8 train days of 256 suburban cars
-TUNED_SHARE = 0.34
-HEAD_GAIN = 0.01  # of the head of a fresh policy, as SB3's `action_net`
-LARGEST_MEAN = 0.99  # of a squashed action: its arctanh is finite
 # keyword arguments that are settings of their own, or that what plays trained policies cannot play
 ELSEWHERE = {
     "policy": "it follows from agent.view",
@@ -156,10 +151,7 @@ def make_model(
     model: BaseAlgorithm = kind(
         _policy(agent), env, seed=seed, gamma=agent.gamma, tensorboard_log=log, **options
     )
-    if agent.init == "tuned_index":
-        squashed = agent.algorithm in SQUASHED
-        index = agent.index_of(cast("FleetVecEnv", env.unwrapped).envs[0].config.name)
-        _begin_at_tuned_index(_head(model.policy, squashed=squashed), index, squashed=squashed)
+    begin(model, agent)
     return model
 
 
@@ -211,20 +203,3 @@ def _rollout(options: dict[str, Any], env: VecEnv) -> dict[str, Any]:
     least = min(BATCH_SIZE, total)
     whole = next(size for size in range(least, total + 1) if total % size == 0)
     return {"batch_size": whole, "n_epochs": NUM_EPOCHS, "n_steps": num_steps} | options
-
-
-def _head(policy: Any, *, squashed: bool) -> torch.nn.Linear:
-    """Layer that gives the mean of the action."""
-    head: torch.nn.Linear = policy.actor.mu if squashed else policy.action_net
-    return head
-
-
-def _begin_at_tuned_index(head: torch.nn.Linear, index: str, *, squashed: bool) -> None:
-    """Let the fresh policy rank cars as a tuned index does, with a constant share on duty."""
-    weights = read(index).vector()[: len(WEIGHTS)]
-    mean = np.append(weights, 2 * TUNED_SHARE - 1)
-    if squashed:
-        mean = np.arctanh(np.clip(mean, -LARGEST_MEAN, LARGEST_MEAN))
-    torch.nn.init.orthogonal_(head.weight, gain=HEAD_GAIN)
-    with torch.no_grad():
-        head.bias.copy_(torch.as_tensor(mean))

@@ -20,7 +20,7 @@ ALGORITHMS = {
 VIEWS = tuple(ALGORITHMS)
 SQUASHED = ("sac", "tqc")  # algorithms whose actions are tanh of a Gaussian
 ACTIVATIONS = ("tanh", "relu")
-INITS = ("none", "tuned_index")
+INITS = ("none", "few", "tuned_index")
 MAX_WIDTH = 4096  # of a layer: a slip of the pen above it
 
 
@@ -47,7 +47,8 @@ class AgentSettings:
     normalize_obs: bool = True  # by running mean and variance (VecNormalize), clipped at 10
     normalize_reward: bool = True  # by the running deviation of the discounted return
     torch_threads: int = 1
-    # of the fresh policy: none: as SB3 does | tuned_index: it ranks cars as the tuned index does
+    # of the fresh policy: none: as SB3 does, with half of the feasible cars on duty | few: a tenth
+    # of them | tuned_index: it ranks cars as the tuned index does
     init: str = "none"
     # tuned index of `init` and `imitate`: a shipped name or a path that ends in .yaml; none named:
     # each card's own, where one is shipped, else that of the suburb
@@ -79,7 +80,8 @@ class AgentSettings:
         scaled = self.view == "fleet" and self.normalize_obs
         require(not scaled, "agent.normalize_obs", value=True, expected=_SCALED)
         if self.view != "index":
-            require(self.init == "none", "agent.init", self.init, "none (agent.view is not index)")
+            known = "none or few (agent.view is not index)"
+            require(self.init != "tuned_index", "agent.init", self.init, known)
         if (self.view, self.algorithm) != ("index", "ppo"):
             rounds, expected = self.imitate.rounds, "0 (only ppo on view index imitates)"
             require(rounds == 0, "agent.imitate.rounds", rounds, expected)

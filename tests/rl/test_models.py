@@ -19,8 +19,9 @@ from agents.index.parameters import WEIGHTS, read
 from agents.rl.extras import ConstraintSettings, ImitateSettings
 from agents.rl.imitate import NearReferenceVecEnv
 from agents.rl.lagrangian import LagrangianVecEnv
-from agents.rl.models import TUNED_SHARE, make_env, make_model
+from agents.rl.models import make_env, make_model
 from agents.rl.settings import ALGORITHMS, SQUASHED, AgentSettings
+from agents.rl.start import FEW, TUNED_SHARE
 from agents.rl.vec_env import FleetVecEnv
 from fleet_env import (
     CarsAsRows,
@@ -195,6 +196,22 @@ def test_a_policy_may_begin_as_the_tuned_index(
     assert np.ptp(action, axis=0).max() > 0  # it still depends on what is seen
 
 
+@pytest.mark.parametrize(("algorithm", "view"), PAIRS)
+def test_a_policy_may_begin_with_few_cars_on_duty(
+    algorithm: str, view: str, make_card: MakeCard, make_agent: MakeAgent
+) -> None:
+    agent = make_agent(algorithm, view, init="few", num_fleets=64)
+    env = make_env(agent, [make_card()], 0)
+    model = make_model(agent, env, 0)
+    action = np.asarray(model.predict(env.reset(), deterministic=view in ("index", "cohort"))[0])
+    if view == "index":
+        action = action[:, -1]
+    if view == "fleet":  # of the cars that it may take
+        action = action[env.unwrapped.action_masks()[:, 1::2]]
+    share = action.mean() if view in ("cars", "fleet", "bits") else (action.mean() + 1) / 2
+    assert share == pytest.approx(FEW, abs=0.06)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -224,7 +241,10 @@ def test_options_that_do_not_fit_are_named(
         ({"gamma": 1.5}, "agent.gamma=1.5"),
         ({"net": [64, 0]}, r"agent.net=\[64, 0\]: expected widths"),
         ({"view": "fleet"}, "agent.normalize_obs=True: expected False"),
-        ({"view": "cohort", "init": "tuned_index"}, "agent.init='tuned_index': expected none"),
+        (
+            {"view": "cohort", "init": "tuned_index"},
+            "agent.init='tuned_index': expected none or few",
+        ),
         ({"algorithm": "sac", "imitate": ImitateSettings(rounds=2)}, "agent.imitate.rounds=2"),
     ],
 )
