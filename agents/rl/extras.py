@@ -18,7 +18,7 @@ class ImitateSettings:
     """Clone a teacher by DAgger, then learn on near the clone; see `agents.rl.imitate`."""
 
     rounds: int = 0  # of DAgger; 0: no teacher, learn from scratch
-    teacher: str = "mpc"  # mpc | price_index | full_cost_first
+    teacher: str = "mpc"  # mpc | price_index | full_cost_first | tuned_index
     days: int = 64  # train days of a round
     epochs: int = 40  # passes over all days so far, after each round; est
     batch_size: int = 512  # steps of one fleet in an update; est
