@@ -122,7 +122,8 @@ def _module(verb: str, rest: list[str]) -> tuple[str, list[str]]:
     if verb == "bench" and rest[:1] == ["train"]:
         verb, rest = "bench_train", rest[1:]
     learners = agent_names()
-    if verb == "tune" and {f"agent={name}" for name in learners}.intersection(rest):
+    asked = [name for each in rest if each.startswith("agent=") for name in each[6:].split(",")]
+    if verb == "tune" and set(asked).intersection(learners):
         return "tune_agent", rest
     if verb in ("train", "bench_train") and "agent=index" in rest:
         listed = ", ".join(learners)

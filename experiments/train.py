@@ -49,7 +49,7 @@ def train(
     try:
         summary = training.train(settings, cards, out, overrides)
     finally:
-        draw(out, f"{settings.agent.name} on {', '.join(cards)}, seed {settings.seed}")
+        draw(out)
     console = report.console()
     for name in ("best", "last"):
         figures = summary[name]
@@ -59,10 +59,12 @@ def train(
     return summary
 
 
-def draw(out: Path, title: str) -> None:
-    """Draw metrics.csv into curve.png, if there are rows."""
+def draw(out: Path) -> None:
+    """Draw metrics.csv of the run in a folder into curve.png, if there are rows."""
     if not (out / METRICS).is_file() or (out / METRICS).stat().st_size <= 1:
         return
+    config = read_manifest(out)["config"]
+    title = f"{config['agent']['name']} on {', '.join(config['cards'])}, seed {config['seed']}"
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     plot_training(figure.add_subplot(), read_csv(out / METRICS))
     figure.suptitle(title, x=0.01, ha="left")

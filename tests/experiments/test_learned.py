@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from agents import registry
-from experiments.cli import explain
+from experiments.cli import check, explain
 from experiments.evaluate import file_hashes
 from experiments.records import code_digest
 from tests.agents.trained import saved
@@ -90,3 +90,17 @@ def test_what_is_wrong_with_a_file_is_one_line(fleet, settings, message):
     assert status == 2
     assert message in err
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "verb"),
+    [
+        (["tune", "agent=index"], "tune"),
+        (["tune", "agent=ppo_index"], "tune_agent"),
+        (["tune", "-m", "agent=ppo_index,sac_index"], "tune_agent"),
+        (["bench", "train"], "bench_train"),
+        (["bench"], "bench"),
+    ],
+)
+def test_what_is_asked_of_learners_goes_to_their_module(arguments: list[str], verb: str) -> None:
+    assert check(arguments)[0] == verb
