@@ -17,9 +17,9 @@ pytestmark = pytest.mark.packaging
 ROOT = Path(__file__).resolve().parents[2]
 TINY = ["env.num_cars=3", "num_episodes=2", "policies=[dc_only,always_on]"]
 TRAIN = [
-    "env.num_cars=3", "env.step_min=60", "agent.num_fleets=1", "agent.num_cars=3", "agent.net=[4]",
-    "agent.options.batch_size=24", "total_steps=24", "validation.days=1", "validation.num_cars=3",
-    "validation.score=false",
+    "env.num_cars=3", "env.step_min=60", "agent.num_fleets=1", "agent.copies=1",
+    "agent.num_cars=3", "agent.net=[4]", "agent.options.batch_size=24",
+    "total_steps=24", "validation.days=1", "validation.num_cars=3", "validation.score=false",
 ]  # fmt: skip
 needs_torch = pytest.mark.skipif(find_spec("torch") is None, reason="the extra rl is not installed")
 TUNE = ["num_days=1", "num_cars=3", "validation_days=1", "rivals=[dc_only]"]
@@ -66,6 +66,14 @@ def test_the_wheel_holds_three_packages_their_tables_and_the_settings(wheel):
     assert "experiments/conf/compare.yaml" in names
     for table in (ROOT / "fleet_env" / "data").glob("*.csv"):
         assert f"fleet_env/data/{table.name}" in names
+
+
+def test_the_wheel_holds_what_was_learned(wheel):
+    names = zipfile.ZipFile(wheel).namelist()
+    learned = [*ROOT.glob("agents/index/*.yaml"), *ROOT.glob("agents/learned/files/*.policy")]
+    assert learned
+    assert {str(file.relative_to(ROOT)) for file in learned} <= set(names)
+    assert sum(file.stat().st_size for file in learned) < 2_000_000  # bytes; more is for a download
 
 
 def test_the_packages_come_from_the_wheel(installed, tmp_path):
