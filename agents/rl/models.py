@@ -69,12 +69,12 @@ def make_env(agent: AgentSettings, cards: Sequence[EnvConfig], seed: int) -> Vec
     -------
     VecEnv
         `FleetVecEnv`, reachable as ``unwrapped``, in the wrappers that the agent asks for:
-        multipliers of costs, the price of leaving a clone, normalisation.
+        multipliers of costs, the price of leaving a clone, pay against copies, normalisation.
 
     Raises
     ------
     ValueError
-        If there are fewer fleets than cards, or the cards do not fit together.
+        If there are fewer days at a time than cards, or the cards do not fit together.
     """
     days = agent.num_fleets // agent.copies  # that are played at a time
     if not 1 <= len(cards) <= days:

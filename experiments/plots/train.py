@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.ticker import EngFormatter
 
 # Okabe & Ito's palette, readable with colour-vision deficiencies
 TRAIN, VALIDATION = "#56B4E9", "#D55E00"
@@ -32,6 +33,7 @@ def plot_training(ax: Axes, metrics: pd.DataFrame) -> Axes:
             rows = metrics.dropna(subset=[column])
             ax.plot(rows["steps"], rows[column], style, color=colour, ms=4, lw=1.0, label=label)
     ax.set_xlabel("decisions of fleets")
+    ax.xaxis.set_major_formatter(EngFormatter())
     ax.set_ylabel("USD per car-month")
     ax.spines[["top", "right"]].set_visible(False)
     ax.legend(frameon=False, fontsize=8, loc="lower right")
