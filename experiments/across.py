@@ -14,12 +14,13 @@ from rich.table import Table
 
 from experiments import deck, headroom_report, report, score
 from experiments.bounds import refuse
+from experiments.entries import entries, files_of
 from experiments.matrix import play_matrix
 from experiments.nearest import nearest
 from experiments.plots.cards import plot_cards
 from experiments.records import RunFolder, flat, write_atomic, write_csv, write_json
-from experiments.runner import policies_or_all
 from experiments.scale import Scale, measure_scale
+from experiments.seeds import Pooled
 from experiments.settings import CompareSettings
 from experiments.stats import Interval, Reversal, pairs, reversals
 from fleet_env.config import EnvConfig
@@ -67,10 +68,10 @@ def compare_cards(
     BoundViolationError
         After all is written, if a policy earned more than its day's bound.
     """
-    policies = policies_or_all(settings.policies)
+    policies = entries(settings.policies)
     reference = _reference(settings, cards)
     played = {name: deck.small(card, settings.max_cars) for name, card in cards.items()}
-    folder = RunFolder.open(out, "compare", deck.plain_cards(settings, played))
+    folder = RunFolder.open(out, "compare", deck.plain_cards(settings, played) | files_of(policies))
     days = settings.days
     records = play_matrix("cards:", played, policies, days, settings.seed, folder)
     scale, seed = None, settings.seed
@@ -78,10 +79,9 @@ def compare_cards(
         scale = measure_scale(played, policies, records, settings.bound, days, seed, folder)
         records = scale.records
     write_csv(out / "results.csv", records)
-    parts = {str(name): part for name, part in records.groupby("card", sort=False)}
-    rows = {
-        name: report.summarise(part, played[name], settings.seed) for name, part in parts.items()
-    }
+    pooled = Pooled.of(records)
+    parts = {str(name): part for name, part in pooled.records.groupby("card", sort=False)}
+    rows = {name: pooled.summarise(played[name], seed, name) for name in parts}
     if scale is not None:
         rows = {card: scale.scored(card, figures) for card, figures in rows.items()}
     turned = find_reversals(parts, reference, settings.seed)
@@ -223,7 +223,7 @@ def show(
     for card, figures in rows.items():
         title, last = f"{names[card]}: {days}", card == next(reversed(rows))
         note = report.MONEY_NOTE.format(**figures[0]) if last else ""
-        console.print(report.table(figures, report.MONEY, title, note))
+        console.print(report.table(figures, report.money_columns(figures), title, note))
         if scale is not None:
             console.print(score.table(figures, scale.bound[card], f"{title}, score"))
     policies = [row["policy"] for row in rows[reference]]

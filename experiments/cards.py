@@ -16,9 +16,9 @@ from omegaconf import DictConfig
 from rich.table import Table
 
 from experiments import deck, report, schema
+from experiments.entries import entries, files_of
 from experiments.matrix import play_matrix
 from experiments.records import RunFolder, flat, read_csv, write_atomic, write_csv, write_json
-from experiments.runner import policies_or_all
 from experiments.settings import CardsSettings
 from fleet_env.config import EnvConfig
 from fleet_env.generators.start import mean_plugged_linked
@@ -113,9 +113,9 @@ def headline(card: EnvConfig) -> dict[str, Any]:
 def _measure(
     settings: CardsSettings, cards: Mapping[str, EnvConfig], out: Path
 ) -> dict[str, dict[str, Any]]:
-    policies = policies_or_all(settings.policies)
+    policies = entries(settings.policies)
     played = {name: deck.small(card, settings.max_cars) for name, card in cards.items()}
-    folder = RunFolder.open(out, "cards", deck.plain_cards(settings, played))
+    folder = RunFolder.open(out, "cards", deck.plain_cards(settings, played) | files_of(policies))
     days = settings.days
     records = play_matrix("cards:", played, policies, days, settings.seed, folder)
     write_csv(out / "results.csv", records)
@@ -156,7 +156,7 @@ def _table(rows: list[dict[str, Any]], settings: CardsSettings) -> Table:
 
 
 def _note(settings: CardsSettings) -> str:
-    num = len(policies_or_all(settings.policies))
+    num = len(entries(settings.policies))
     return NOTE.format(num_policies=num, **asdict(settings))
 
 

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from textwrap import fill
 from typing import Any
 
 import hydra
-import pandas as pd
 from matplotlib.figure import Figure
 from omegaconf import DictConfig
 
 from experiments import deck, report, schema, score
 from experiments.across import compare_cards
 from experiments.bounds import refuse
+from experiments.entries import entries, files_of
 from experiments.headroom import NOTE, sentence
+from experiments.matrix import play_matrix
 from experiments.plots.compare import plot_money
 from experiments.records import RunFolder, write_atomic, write_csv, write_json
-from experiments.runner import play, policies_or_all, progress
 from experiments.scale import Scale, measure_scale
+from experiments.seeds import Pooled
 from experiments.settings import CompareSettings, RunSettings
 
 WIDTH_OF_TITLE = 110  # of the figure [characters]
@@ -63,17 +63,20 @@ def compare(settings: CompareSettings, out: Path) -> list[dict[str, Any]]:
     BoundViolationError
         After all is written, if a policy earned more than its day's bound.
     """
-    names = policies_or_all(settings.policies)
-    folder = RunFolder.open(out, "compare", schema.plain(settings))
-    records = play_all(settings, names, folder)
-    scale = measure(settings, names, records, folder) if settings.bound.solve else None
-    rows = report.summarise(records, settings.env, settings.seed)
-    summary: dict[str, Any] = {"env": settings.env.name}
+    card, played = settings.env, entries(settings.policies)
+    folder = RunFolder.open(out, "compare", schema.plain(settings) | files_of(played))
+    cards, days, seed = {card.name: card}, settings.days, settings.seed
+    records = play_matrix("compare:", cards, played, days, seed, folder)
+    pooled, scale = Pooled.of(records), None
+    if settings.bound.solve:
+        scale = measure_scale(cards, played, records, settings.bound, days, seed, folder)
+        records, pooled = scale.records, Pooled.of(scale.records)
+    write_csv(out / "results.csv", records.drop(columns="card"))
+    rows = pooled.summarise(card, seed)
+    summary: dict[str, Any] = {"env": card.name}
     if scale is not None:
-        records = scale.records.drop(columns="card")
-        rows = scale.scored(settings.env.name, rows)
-        summary |= scale.of_all() | scale.of_card(settings.env.name)
-    write_csv(out / "results.csv", records)
+        rows = scale.scored(card.name, rows)
+        summary |= scale.of_all() | scale.of_card(card.name)
     write_json(out / "summary.json", summary | {"policies": rows})
     draw(rows, settings.env.name, out / "compare.png", scale)
     if scale is not None:
@@ -82,29 +85,6 @@ def compare(settings: CompareSettings, out: Path) -> list[dict[str, Any]]:
     if scale is not None:
         refuse(scale.violations, out)
     return rows
-
-
-def measure(
-    settings: CompareSettings, names: Sequence[str], records: pd.DataFrame, folder: RunFolder
-) -> Scale:
-    """Measure the scale of the one card."""
-    card, days = settings.env, settings.days
-    records = records.assign(card=card.name)
-    return measure_scale(
-        {card.name: card}, names, records, settings.bound, days, settings.seed, folder
-    )
-
-
-def play_all(settings: CompareSettings, names: Sequence[str], folder: RunFolder) -> pd.DataFrame:
-    """Play every policy that has no record yet, and return the records of all."""
-    days = settings.days
-    frames = []
-    with progress(f"{settings.env.name}:", len(names)) as begin:
-        for name in names:
-            done = begin(name)
-            frames.append(folder.get(name, partial(play, settings.env, name, days, settings.seed)))
-            done()
-    return pd.concat(frames, ignore_index=True)
 
 
 def draw(rows: Sequence[dict[str, Any]], env: str, file: Path, scale: Scale | None = None) -> None:
@@ -135,7 +115,7 @@ def show(rows: Sequence[dict[str, Any]], settings: RunSettings, out: Path) -> No
     console = report.console()
     title = f"{settings.env.name}: {settings.num_episodes} {settings.split} days"
     for name, columns, note in (
-        ("money, mean over days", report.MONEY, report.MONEY_NOTE.format(**rows[0])),
+        ("money, mean over days", report.money_columns(rows), report.MONEY_NOTE.format(**rows[0])),
         ("money by term, mean over days", report.TERMS, report.TERMS_NOTE),
         ("service", report.SERVICE, report.SERVICE_NOTE),
         ("energy", report.ENERGY, report.ENERGY_NOTE),

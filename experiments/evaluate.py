@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from hashlib import sha256
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from omegaconf import DictConfig
 from agents import registry
 from experiments import report, schema
 from experiments.compare import show
+from experiments.entries import file_hashes
 from experiments.records import RunFolder, write_csv, write_json
 from experiments.runner import play
 from experiments.settings import EvaluateSettings
@@ -51,14 +51,6 @@ def evaluate(settings: EvaluateSettings, out: Path) -> dict[str, Any]:
     write_json(out / "summary.json", {"env": settings.env.name, "policies": rows})
     show(rows, settings, out)
     return rows[0]
-
-
-def file_hashes(options: Mapping[str, Any]) -> dict[str, str]:
-    """Hash of every file that a setting of a policy names: records depend on what is in it."""
-    named = {key: Path(value) for key, value in options.items() if isinstance(value, str)}
-    return {
-        key: sha256(file.read_bytes()).hexdigest() for key, file in named.items() if file.is_file()
-    }
 
 
 def _play(settings: EvaluateSettings, out: Path) -> pd.DataFrame:

@@ -13,6 +13,7 @@ import pandas as pd
 from agents import registry
 from experiments import bounds, report, score
 from experiments.bound_settings import BoundSettings
+from experiments.entries import Entry
 from experiments.matrix import play_matrix
 from experiments.records import RunFolder
 from experiments.runner import Days, progress
@@ -23,7 +24,8 @@ from fleet_env.units import DAYS_PER_MONTH
 
 GATE_SHARE = 0.10  # of the bound that a plain rule leaves; design 5
 PLANNERS = "planners"  # family that plans on forecasts: the reachable line
-NOT_PLAIN = (PLANNERS, "tuned", "learned")  # a solver, a search or a training behind them
+LEARNED, PRIVILEGED = "learned", "privileged"
+NOT_PLAIN = (PLANNERS, "tuned", LEARNED, PRIVILEGED)  # a solver, a search or a training behind them
 NOTE = (
     "Headroom: (bound - best plain rule) / bound, with 95 % bootstrap interval by demand day; the "
     "rule is chosen by its mean on {choice}, not on the days it is scored on, and may earn less "
@@ -35,14 +37,21 @@ NOTE = (
 
 def is_plain(name: str) -> bool:
     """Whether a policy is a plain rule: no planner, nothing tuned by search, nothing privileged."""
-    policy = registry.policy_class(name)
-    return not getattr(policy, "privileged", False) and policy.family not in NOT_PLAIN
+    return _family(name) not in NOT_PLAIN
 
 
 def is_planner(name: str) -> bool:
     """Whether a policy plans on forecasts that all may see."""
+    return _family(name) == PLANNERS
+
+
+def _family(label: str) -> str:
+    """Family of a policy by its label; of a training, which is in no registry, `learned`."""
+    name = label.partition(":")[0]
+    if name not in registry.all_names():
+        return LEARNED
     policy = registry.policy_class(name)
-    return not getattr(policy, "privileged", False) and policy.family == PLANNERS
+    return PRIVILEGED if getattr(policy, "privileged", False) else str(policy.family)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +178,7 @@ def _rng(seed: int) -> np.random.Generator:
 
 def play_choice(
     cards: Mapping[str, EnvConfig],
-    policies: Sequence[str],
+    policies: Sequence[Entry],
     settings: BoundSettings,
     days: Days,
     seed: int,
@@ -180,12 +189,12 @@ def play_choice(
 
     None if there is no plain rule among them.
     """
-    names = [name for name in policies if is_plain(name) or is_planner(name)]
-    if not any(is_plain(name) for name in names):
+    wanted = [one for one in policies if is_plain(one.label) or is_planner(one.label)]
+    if not any(is_plain(one.label) for one in wanted):
         return None
     other = settings.other_days(days)
     under = f"choice/{other.split}_{other.first}_{other.count}/"
-    return play_matrix("choice of a rule:", cards, names, other, seed, folder, column, under)
+    return play_matrix("choice of a rule:", cards, wanted, other, seed, folder, column, under)
 
 
 def solve_bounds(

@@ -11,6 +11,7 @@ import pandas as pd
 
 from experiments import headroom_report, report
 from experiments.bounds import refuse, violations, with_bounds
+from experiments.entries import entries
 from experiments.headroom import (
     Change,
     Headroom,
@@ -22,7 +23,6 @@ from experiments.headroom import (
 )
 from experiments.matrix import play_matrix
 from experiments.records import RunFolder, write_csv, write_json
-from experiments.runner import policies_or_all
 from experiments.settings import StudySettings
 from fleet_env.config import EnvConfig
 
@@ -85,7 +85,7 @@ def _measure(
     column: str,
     base: str | None,
 ) -> Measured:
-    policies = policies_or_all(settings.policies)
+    policies = entries(settings.policies)
     days, seed = settings.days, settings.seed
     choice = play_choice(cards, policies, settings.bound, days, seed, folder, column)
     if choice is None:

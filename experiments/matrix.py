@@ -7,15 +7,16 @@ from functools import partial
 
 import pandas as pd
 
+from experiments.entries import Entry
 from experiments.records import RunFolder
-from experiments.runner import Days, play, progress
+from experiments.runner import Days, progress
 from fleet_env.config import EnvConfig
 
 
 def play_matrix(
     title: str,
     cards: Mapping[str, EnvConfig],
-    policies: Sequence[str],
+    policies: Sequence[Entry],
     days: Days,
     seed: int,
     folder: RunFolder,
@@ -29,8 +30,8 @@ def play_matrix(
     title : str
         Of the bar.
     cards : mapping
-        Name -> card; a record is kept as `<name>/<under><policy>`.
-    policies : sequence of str
+        Name -> card; a record is kept as `<name>/<under><label>`.
+    policies : sequence of Entry
     days : Days
     seed : int
     folder : RunFolder
@@ -48,9 +49,9 @@ def play_matrix(
     with progress(title, len(cards) * len(policies)) as begin:
         for name, card in cards.items():
             for policy in policies:
-                done = begin(f"{name} {policy}")
-                make = partial(play, card, policy, days, seed)
-                part = folder.get(f"{name}/{under}{policy}", make)
+                done = begin(f"{name} {policy.label}")
+                make = partial(policy.play, card, days, seed)
+                part = folder.get(f"{name}/{under}{policy.label}", make)
                 frames.append(part.assign(**{column: name}))
                 done()
     return pd.concat(frames, ignore_index=True)

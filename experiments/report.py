@@ -185,6 +185,24 @@ MONEY: dict[str, Cell] = {
     "IQM": _number("usd_iqm", "+.3f"),
     "worst 10 %": _number("usd_worst_decile", "+.3f"),
 }
+
+
+def _seeds(row: dict[str, Any]) -> str:
+    of_each = row["usd_seeds"]
+    return f"{min(of_each):+.3f} to {max(of_each):+.3f}" if of_each else ""
+
+
+def money_columns(rows: Sequence[dict[str, Any]]) -> dict[str, Cell]:
+    """Columns of the table of money: with the spread of trainings over seeds where there are any.
+
+    Parameters
+    ----------
+    rows : sequence of dict
+        Of `experiments.seeds.Pooled.summarise`.
+    """
+    return MONEY | ({"seeds": _seeds} if any(row.get("usd_seeds") for row in rows) else {})
+
+
 TERMS: dict[str, Cell] = {
     "USD/car-month": _number("usd", "+.3f"),
     **{term: _number(f"usd/{term}", "+.3f") for term in REWARD_TERMS},
@@ -213,7 +231,8 @@ MONEY_NOTE = (
     "Mean over days, against the data centre alone; minus best: against the best policy, paired by "
     "day; 95 % bootstrap intervals by demand day ({demand_days} distinct ones among the {episodes} "
     "days). ~: holds 0, not distinguishable from the best. IQM: interquartile mean. Worst 10 %: "
-    "mean of the worst tenth of the days."
+    "mean of the worst tenth of the days. Of trainings with several seeds, every day is the mean "
+    "over seeds."
 )
 TERMS_NOTE = (
     "Mean over days against the data centre alone; the terms add up to it. Capacity: what cars "

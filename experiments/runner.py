@@ -16,7 +16,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from agents import registry
 from agents.base import Obs, Policy, fleet_field
-from experiments.nearest import nearest
 from fleet_env.config import EnvConfig
 from fleet_env.generators.clock import MIN_PER_DAY, YEAR_OF_SPLIT, load_zone
 from fleet_env.regions import regions_of
@@ -144,21 +143,6 @@ def _episode(
         "dc_carbon_kg": dc_carbon_kg,
         "decision_s": float(np.median(seconds)),
     }
-
-
-def policies_or_all(names: Sequence[str]) -> list[str]:
-    """Return the wanted policies, or every registered one where none is named.
-
-    Raises
-    ------
-    ValueError
-        If a name is not registered: before anything is played.
-    """
-    known = list(registry.names())
-    for name in names:
-        if name not in known:
-            raise ValueError(f"policies={name}: no such policy{nearest(name, known)}")
-    return list(names) if names else known
 
 
 @contextmanager

@@ -11,9 +11,11 @@ import pandas as pd
 from experiments import headroom_report, score
 from experiments.bound_settings import BoundSettings
 from experiments.bounds import violations, with_bounds
+from experiments.entries import Entry
 from experiments.headroom import Headroom, measure_all, plain_row, play_choice, solve_bounds
 from experiments.records import RunFolder, write_csv
 from experiments.runner import Days
+from experiments.seeds import Pooled
 from fleet_env.config import EnvConfig
 
 
@@ -23,7 +25,7 @@ class Scale:
 
     records: pd.DataFrame  # with `bound_usd`
     bound: dict[str, dict[str, Any]]  # card -> figures of its bound
-    scores: dict[str, dict[str, dict[str, Any]]]  # card -> policy -> figures
+    scores: dict[str, dict[str, dict[str, Any]]]  # card -> policy, seeds pooled -> figures
     headroom: dict[str, Headroom]  # of the cards; empty if no plain rule was played
     choice: str  # days on which the best plain rules were chosen
     violations: pd.DataFrame
@@ -49,7 +51,7 @@ class Scale:
 
 def measure_scale(
     cards: Mapping[str, EnvConfig],
-    policies: Sequence[str],
+    policies: Sequence[Entry],
     records: pd.DataFrame,
     settings: BoundSettings,
     days: Days,
@@ -62,7 +64,7 @@ def measure_scale(
     ----------
     cards : mapping
         Name -> card.
-    policies : sequence of str
+    policies : sequence of Entry
         Those that were played.
     records : pandas.DataFrame
         Of `days`, with the name of the card.
@@ -82,7 +84,8 @@ def measure_scale(
     if choice is not None:
         write_csv(out / "choice.csv", choice)
         write_csv(out / "headroom.csv", headroom_report.frame(found))
-    parts = {str(name): part for name, part in records.groupby("card", sort=False)}
+    pooled = Pooled.of(records).records
+    parts = {str(name): part for name, part in pooled.groupby("card", sort=False)}
     bound_rows = {
         name: score.bound_row(part, bounds[bounds["card"] == name], seed)
         for name, part in parts.items()

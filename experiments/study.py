@@ -14,13 +14,13 @@ from omegaconf import DictConfig
 from rich.table import Table
 
 from experiments import deck, report, schema
+from experiments.entries import entries, files_of
 from experiments.headroom import Headroom
 from experiments.headroom_study import headroom_study
 from experiments.matrix import play_matrix
 from experiments.nearest import nearest
 from experiments.plots.study import plot_changes
 from experiments.records import RunFolder, write_atomic, write_csv, write_json
-from experiments.runner import policies_or_all
 from experiments.settings import StudySettings
 from experiments.stats import Interval, paired
 from fleet_env.config import EnvConfig
@@ -53,7 +53,8 @@ def headroom_of_cards(
 ) -> dict[str, Headroom]:
     """Measure the headroom of every card; see `experiments.headroom_study`."""
     played = {name: deck.small(card, settings.max_cars) for name, card in cards.items()}
-    folder = RunFolder.open(out, "study", deck.plain_cards(settings, played))
+    files = files_of(entries(settings.policies))
+    folder = RunFolder.open(out, "study", deck.plain_cards(settings, played) | files)
     cut = [name for name in cards if played[name].num_cars < cards[name].num_cars]
     note = f" Played with {settings.max_cars:,} cars: {', '.join(cut)}." if cut else ""
     return headroom_study(settings, played, folder, absent=note)
@@ -62,7 +63,8 @@ def headroom_of_cards(
 def headroom_of_variants(settings: StudySettings, out: Path) -> dict[str, Headroom]:
     """Measure what every variant does to the headroom; see `experiments.headroom_study`."""
     cards = variants(settings)
-    folder = RunFolder.open(out, "study", schema.plain(settings))
+    files = files_of(entries(settings.policies))
+    folder = RunFolder.open(out, "study", schema.plain(settings) | files)
     return headroom_study(settings, cards, folder, BASE, _absent(settings, cards))
 
 
@@ -83,8 +85,8 @@ def study(settings: StudySettings, out: Path) -> pd.DataFrame:
         (variant minus base, mean over the same days), `low`, `high` (95 %).
     """
     cards = variants(settings)
-    policies = policies_or_all(settings.policies)
-    folder = RunFolder.open(out, "study", schema.plain(settings))
+    policies = entries(settings.policies)
+    folder = RunFolder.open(out, "study", schema.plain(settings) | files_of(policies))
     title, days, seed = f"{settings.study.name}:", settings.days, settings.seed
     records = play_matrix(title, cards, policies, days, seed, folder, "variant")
     write_csv(out / "results.csv", records)

@@ -20,10 +20,11 @@ from agents.index.parameters import Space, TunedFile
 from agents.index.scores import earned, same_for_all, train_days
 from agents.index.search import History, SearchSettings, finalists, search
 from experiments import report, schema
+from experiments.entries import Entry, entries
 from experiments.nearest import nearest
 from experiments.plots.tune import plot_search
 from experiments.records import RunFolder, write_atomic, write_csv, write_json
-from experiments.runner import Days, play, policies_or_all, progress
+from experiments.runner import Days, play, progress
 from experiments.settings import TuneSettings
 from fleet_env.config import EnvConfig
 from fleet_env.types import FloatArray
@@ -79,7 +80,7 @@ def tune(settings: TuneSettings, out: Path) -> TunedFile:
             f"({', '.join(learners)})"
         )
     asked = SearchSettings(settings.generations, settings.popsize, settings.sigma, settings.seed)
-    rivals = [name for name in policies_or_all(settings.rivals) if name != TUNED]
+    rivals = [rival for rival in entries(settings.rivals) if rival.label != TUNED]
     card = replace(settings.env, num_cars=settings.num_cars)
     content = schema.plain(settings, without=("out", "debug", "generations", "rivals"))
     folder = RunFolder.open(out, "tune", content)
@@ -146,7 +147,7 @@ def _compare(
     card: EnvConfig,
     settings: TuneSettings,
     choice: _Choice,
-    rivals: Sequence[str],
+    rivals: Sequence[Entry],
     folder: RunFolder,
 ) -> list[dict[str, Any]]:
     """Play the choice as the policy it becomes, and its rivals, on the validation days."""
@@ -154,7 +155,7 @@ def _compare(
     _write(file, TunedFile.of_vector(choice.parameters))
     days = Days("validation", 0, count, count)
     own = play(card, TUNED, days, settings.seed, {"file": str(file)})
-    others = [folder.get(n, partial(play, card, n, days, settings.seed)) for n in rivals]
+    others = [folder.get(o.label, partial(o.play, card, days, settings.seed)) for o in rivals]
     records = pd.concat([own, *others], ignore_index=True)
     write_csv(folder.path / "results.csv", records)
     return report.summarise(records, card, settings.seed)

@@ -94,7 +94,7 @@ class TunedIndex(Stateless):
     Cars that hold 70B are chosen for its work first, so that mixed hardware has enough of them.
     """
 
-    file: str = "suburb"  # a shipped one (suburb, release, peak) or a path that ends in .yaml
+    file: str = "suburb"  # a card whose index ships, or a path that ends in .yaml
 
     name: ClassVar[str] = "tuned_index"
     family: ClassVar[str] = "tuned"

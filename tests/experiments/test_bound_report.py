@@ -17,7 +17,7 @@ from experiments.bound_settings import BoundSettings
 from experiments.headroom import Headroom
 from experiments.plots.compare import plot_money
 from experiments.plots.headroom import plot_headroom, plot_headroom_changes
-from experiments.runner import Days
+from experiments.runner import Days, play
 from experiments.stats import Interval, ratio, ratio_change
 from fleet_env.config import EnvConfig
 from fleet_env.metrics import EPISODE_FIELDS
@@ -519,7 +519,12 @@ def test_the_bound_can_be_left_out_and_added_later(fleet, monkeypatch):
     assert "score" not in out
     assert not Path("run/bounds.csv").exists()
     assert "bound_usd" not in pd.read_csv("run/results.csv")
-    monkeypatch.setattr("experiments.compare.play", not_again)  # nothing is played again
+
+    def only_the_choice(config, name, days, *rest):
+        assert days.split == "validation"  # no test day is played again
+        return play(config, name, days, *rest)
+
+    monkeypatch.setattr("experiments.entries.play", only_the_choice)
     status, out, err = fleet("compare", "out=run", RULES, *PLAY)
     assert (status, err) == (0, "")
     assert Path("run/bounds.csv").exists()
@@ -588,7 +593,7 @@ def test_study_of_features_measures_what_each_does_to_headroom(fleet, monkeypatc
     assert rows.loc["no_pay", "bound.point"] > rows.loc["base", "bound.point"]
     assert Path("run/changes.png").is_file()
     monkeypatch.setattr("experiments.bounds.bounds_usd", lambda *_: iter(()))
-    monkeypatch.setattr("experiments.matrix.play", not_again)
+    monkeypatch.setattr("experiments.entries.play", not_again)
     again = fleet("study", "headroom_features", "out=run", only, RULES, *PLAY)
     assert again == (0, out, "")
 

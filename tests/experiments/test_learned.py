@@ -11,7 +11,7 @@ import pytest
 
 from agents import registry
 from experiments.cli import check, explain
-from experiments.evaluate import file_hashes
+from experiments.entries import file_hashes
 from experiments.records import code_digest
 from tests.agents.trained import saved
 from tests.composing import settings_of

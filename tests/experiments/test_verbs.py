@@ -13,7 +13,8 @@ import pandas as pd
 import pytest
 
 from agents import registry
-from experiments import cli, runner
+from experiments import cli
+from experiments.entries import entries
 from experiments.runner import Days, play
 from fleet_env.config import DataCentreConfig, DemandConfig, EnvConfig
 from fleet_env.dynamics.roofline import datacentre_price
@@ -58,10 +59,10 @@ def test_runs_lie_under_verb_and_card_where_no_folder_is_named(fleet, tmp_path):
 def test_a_rerun_plays_only_what_is_missing(fleet, monkeypatch):
     fleet("compare", "out=run", *OPTIONS)
     before = Path("run/results.csv").read_bytes()
-    Path("run/records/always_on.csv").unlink()
+    Path("run/records/suburb/always_on.csv").unlink()
     played = []
     monkeypatch.setattr(
-        "experiments.compare.play", lambda c, name, *a: played.append(name) or play(c, name, *a)
+        "experiments.entries.play", lambda c, name, *a: played.append(name) or play(c, name, *a)
     )
     status, _, _ = fleet("compare", "out=run", *OPTIONS)
     assert (status, played) == (0, ["always_on"])
@@ -77,11 +78,11 @@ def test_an_interrupted_run_keeps_the_policies_it_finished(fleet, monkeypatch):
             raise KeyboardInterrupt
         return play(config, name, *rest)
 
-    monkeypatch.setattr("experiments.compare.play", interrupted)
+    monkeypatch.setattr("experiments.entries.play", interrupted)
     status, _, err = fleet("compare", "out=run", *OPTIONS)
     assert status == 130
     assert err == "fleet: interrupted; what is finished stays in run: go on with out=run\n"
-    assert [file.name for file in Path("run/records").iterdir()] == ["dc_only.csv"]
+    assert [file.name for file in Path("run/records/suburb").iterdir()] == ["dc_only.csv"]
 
 
 def test_another_configuration_in_the_same_folder_is_an_error(fleet):
@@ -201,7 +202,7 @@ def test_a_rerun_over_cards_plays_only_what_is_missing(fleet, monkeypatch):
     Path("run/records/peak/always_on.csv").unlink()
     played = []
     monkeypatch.setattr(
-        "experiments.matrix.play",
+        "experiments.entries.play",
         lambda c, name, *a: played.append((c.name, name)) or play(c, name, *a),
     )
     status, _, _ = fleet("compare", "cards=[suburb,peak]", "out=run", *CARDS)
@@ -377,7 +378,7 @@ def test_days_are_cut_into_batches():
 
 
 def test_all_policies_are_played_where_none_is_named():
-    assert runner.policies_or_all([]) == list(registry.names())
+    assert [entry.label for entry in entries([])] == list(registry.names())
 
 
 def test_hydra_variable_is_only_set_by_the_command():

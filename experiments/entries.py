@@ -1,0 +1,136 @@
+"""Who is played: a policy by name, with settings of its own, or what a training left.
+
+A verb that takes `policies` takes each of them in one of three forms: a name (``mpc``), a name with
+settings (``tuned_index:file=release``), or the path of a run of `fleet train` or of a policy file
+(``runs/train/ppo_index/suburb/TIME``), which may have settings too (``PATH:sampled=true``). Runs
+that differ in their seed alone are reported as one policy: the mean over seeds of every day.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from agents import registry
+from agents.learned.policy_file import SUFFIX, read_card
+from experiments.nearest import nearest
+from experiments.runner import Days, play
+from fleet_env.config import EnvConfig
+
+BEST = f"best{SUFFIX}"  # of a run of `fleet train`
+SEED = "#"  # stands between the label of a trained policy and the seed of its training
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A policy as it is played and listed."""
+
+    label: str  # in tables, records and names of files
+    name: str  # in `agents.registry`
+    options: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, text: str) -> Entry:
+        """Read one of the three forms.
+
+        Raises
+        ------
+        ValueError
+            If there is no such policy, file or setting, or a value is out of range.
+        """
+        whole = _file(text)
+        head, _, tail = (text, "", "") if whole else text.partition(":")
+        options = _options(text, tail)
+        file = whole or _file(head)
+        if file is not None:
+            entry = cls(_label_of_training(file, options), "learned", {"file": str(file)} | options)
+        elif head in registry.names():
+            entry = cls(_with_options(head, options), head, options)
+        else:
+            hint = nearest(head, list(registry.names()))
+            raise ValueError(f"policies={text}: no such policy, run or policy file{hint}")
+        if entry.options:
+            registry.make(entry.name, **entry.options)  # an error here, not half-way
+        return entry
+
+    def play(self, config: EnvConfig, days: Days, seed: int) -> pd.DataFrame:
+        """Play it on all days; records of `experiments.runner.play` under its label."""
+        records = play(config, self.name, days, seed, self.options)
+        return records.assign(policy=self.label)
+
+
+def _file(text: str) -> Path | None:
+    path = Path(text)
+    if path.suffix == SUFFIX and path.is_file():
+        return path
+    return path / BEST if (path / BEST).is_file() else None
+
+
+def _options(text: str, tail: str) -> dict[str, Any]:
+    options = {}
+    for part in tail.split(",") if tail else ():
+        key, equals, value = part.partition("=")
+        if not key or not equals:
+            raise ValueError(f"policies={text}: {part!r} is not of the form setting=value")
+        options[key] = yaml.safe_load(value)
+    return options
+
+
+def _with_options(head: str, options: Mapping[str, Any]) -> str:
+    said = [f"{key}={_short(value)}" for key, value in options.items()]
+    return ":".join([head, ",".join(said)]) if said else head
+
+
+def _short(value: Any) -> str:
+    """Name a file by its stem: labels become names of files."""
+    text = str(value)
+    return (Path(text).stem if Path(text).is_file() else text).replace("/", "_")
+
+
+def _label_of_training(file: Path, options: Mapping[str, Any]) -> str:
+    card = read_card(file)
+    training = card.get("training", {})
+    cards = "+".join(training.get("cards", ())) or "?"
+    head = _with_options(f"{card.get('name', file.stem)}@{cards}", options)
+    return f"{head}{SEED}{training['seed']}" if "seed" in training else head
+
+
+def entries(texts: Sequence[str]) -> list[Entry]:
+    """Read who is wanted; every registered policy where nobody is named.
+
+    Raises
+    ------
+    ValueError
+        If one is unknown, or two have the same label: before anything is played.
+    """
+    found = [Entry.parse(text) for text in texts or registry.names()]
+    seen: dict[str, str] = {}
+    for text, entry in zip(texts, found, strict=False):
+        if entry.label in seen:
+            raise ValueError(
+                f"policies: {seen[entry.label]} and {text} are both {entry.label}: expected each "
+                "once (trainings of one agent on one card differ in their seed)"
+            )
+        seen[entry.label] = text
+    return found
+
+
+def file_hashes(options: Mapping[str, Any]) -> dict[str, str]:
+    """Hash of every file that a setting of a policy names: records depend on what is in it."""
+    named = {key: Path(value) for key, value in options.items() if isinstance(value, str)}
+    return {
+        key: sha256(file.read_bytes()).hexdigest() for key, file in named.items() if file.is_file()
+    }
+
+
+def files_of(played: Sequence[Entry]) -> dict[str, Any]:
+    """Hash the files of policies, by label: a part of the settings of a run."""
+    hashes = {entry.label: file_hashes(entry.options) for entry in played}
+    named = {label: found for label, found in hashes.items() if found}
+    return {"files": named} if named else {}
