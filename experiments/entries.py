@@ -1,13 +1,14 @@
 """Who is played: a policy by name, with settings of its own, or what a training left.
 
 A verb that takes `policies` takes each of them in one of three forms: a name (``mpc``), a name with
-settings (``tuned_index:file=release``), or the path of a run of `fleet train` or of a policy file
-(``runs/train/ppo_index/suburb/TIME``), which may have settings too (``PATH:sampled=true``). Runs
+settings (``tuned_index:file:release``), or the path of a run of `fleet train` or of a policy file
+(``runs/train/ppo_index/suburb/TIME``), which may have settings too (``PATH:sampled:true``). Runs
 that differ in their seed alone are reported as one policy: the mean over seeds of every day.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -73,23 +74,19 @@ def _file(text: str) -> Path | None:
 
 
 def _options(text: str, tail: str) -> dict[str, Any]:
-    options = {}
-    for part in tail.split(",") if tail else ():
-        key, equals, value = part.partition("=")
-        if not key or not equals:
-            raise ValueError(f"policies={text}: {part!r} is not of the form setting=value")
-        options[key] = yaml.safe_load(value)
-    return options
+    parts = tail.split(":") if tail else []
+    if len(parts) % 2 or "" in parts:
+        raise ValueError(f"policies={text}: not of the form NAME:SETTING:VALUE:SETTING:VALUE ...")
+    return {key: yaml.safe_load(value) for key, value in zip(parts[::2], parts[1::2], strict=True)}
 
 
 def _with_options(head: str, options: Mapping[str, Any]) -> str:
-    said = [f"{key}={_short(value)}" for key, value in options.items()]
-    return ":".join([head, ",".join(said)]) if said else head
+    return ":".join([head, *(f"{key}:{_short(value)}" for key, value in options.items())])
 
 
 def _short(value: Any) -> str:
     """Name a file by its stem: labels become names of files."""
-    text = str(value)
+    text = value if isinstance(value, str) else json.dumps(value)
     return (Path(text).stem if Path(text).is_file() else text).replace("/", "_")
 
 

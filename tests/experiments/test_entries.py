@@ -37,7 +37,7 @@ def test_a_name_is_played_as_it_is():
 
 
 def test_settings_follow_a_colon_and_reach_the_policy():
-    entry = Entry.parse("full_cost_first:min_margin_usd_per_h=0.5,start_spread_h=2")
+    entry = Entry.parse("full_cost_first:min_margin_usd_per_h:0.5:start_spread_h:2")
     assert entry.options == {"min_margin_usd_per_h": 0.5, "start_spread_h": 2}
     own = entry.play(CARD, Days("test", 0, 1, 1), seed=0)
     plain = Entry.parse("full_cost_first").play(CARD, Days("test", 0, 1, 1), seed=0)
@@ -50,23 +50,23 @@ def test_a_folder_of_a_training_and_its_file_are_the_same(trained):
     entry = Entry.parse(folder)
     assert entry.label == "some_index@suburb+peak#3"
     assert entry == Entry.parse(f"{folder}/best.policy")
-    drawn = Entry.parse(f"{folder}:sampled=true")
-    assert drawn.label == "some_index@suburb+peak:sampled=True#3"
+    drawn = Entry.parse(f"{folder}:sampled:true")
+    assert drawn.label == "some_index@suburb+peak:sampled:true#3"
     assert drawn.options["sampled"] is True
 
 
 def test_labels_name_files_by_their_stem(tmp_path):
     index = tmp_path / "mine.yaml"
     index.write_bytes(resources.files("agents.index").joinpath("suburb.yaml").read_bytes())
-    assert Entry.parse(f"tuned_index:file={index}").label == "tuned_index:file=mine"
+    assert Entry.parse(f"tuned_index:file:{index}").label == "tuned_index:file:mine"
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("mcp", "policies=mcp: no such policy, run or policy file; did you mean mpc?"),
-        ("mpc:horizon", "'horizon' is not of the form setting=value"),
-        ("random:shares=0.5", "unknown setting of random 'shares': did you mean 'share'"),
+        ("mpc:horizon", "policies=mpc:horizon: not of the form NAME:SETTING:VALUE"),
+        ("random:shares:0.5", "unknown setting of random 'shares': did you mean 'share'"),
     ],
 )
 def test_what_cannot_be_played_is_an_error_that_helps(text, message):
@@ -95,8 +95,8 @@ def test_trained_policies_are_neither_plain_rules_nor_planners():
     label = "some_index@suburb#0"
     assert not is_plain(label)
     assert not is_planner(label)
-    assert is_plain("random:share=0.2")
-    assert is_planner("mpc:forecast=exact")
+    assert is_plain("random:share:0.2")
+    assert is_planner("mpc:forecast:exact")
 
 
 def test_trainings_of_several_seeds_are_the_mean_of_every_day():
