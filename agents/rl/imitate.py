@@ -1,8 +1,9 @@
-"""DAgger: a policy of `FleetIndex-v0` learns what a teacher does, then is held near the clone.
+"""DAgger: a policy learns what a teacher does, then is held near the clone.
 
-The teacher chooses cars; what the clone learns is how many, as a share of the feasible cars. Which
-ones is left to a tuned index (`agent.index`), whose weights are the rest of the target; the share
-counts no more cars than that index would take at all (its `min_score`). In the first round the
+The teacher chooses cars; what the clone learns is `agents.rl.labels`. Of `FleetIndex-v0` it is how
+many, as a share of the feasible cars: which ones is left to a tuned index (`agent.index`), whose
+weights are the rest of the target; the share counts no more cars than that index would take at all
+(its `min_score`). Of `FleetCohort-v0` it is how many of each cohort. In the first round the
 teacher plays; from the second on the learner does, and the teacher says what it would have done
 there, so that the learner knows its way back from its own mistakes (Ross, Gordon & Bagnell 2011,
 arXiv 1011.0686, with their beta of 1 in the first round and 0 later). A teacher sees what any
@@ -27,20 +28,18 @@ from torch import Tensor
 
 from agents.base import Obs, Policy, feasible
 from agents.heuristics.full_cost import FullCostFirst
-from agents.index.parameters import PLACE, WEIGHTS, read
 from agents.index.policy import TunedIndex
 from agents.learned import nets
 from agents.learned.policy_file import PolicyFile
 from agents.oracle.mpc import MPC
 from agents.oracle.price_index import PriceIndex
 from agents.rl.extras import ImitateSettings
+from agents.rl.labels import CLONED, labels_of, num_actions
 from agents.rl.settings import AgentSettings
 from fleet_env.config import EnvConfig
 from fleet_env.scenarios import SPLIT_SIZE
-from fleet_env.types import FloatArray
+from fleet_env.types import BoolArray, FloatArray
 from fleet_env.vector_env import FleetVectorEnv
-from fleet_env.views.envs import as_share
-from fleet_env.views.index import index_duty, index_score
 from fleet_env.views.summary import summary
 
 Mean = Callable[[FloatArray], FloatArray]  # raw summaries (n, fields) -> mean actions (n, actions)
@@ -50,7 +49,6 @@ TEACHERS: dict[str, Callable[[], Policy]] = {  # and tuned_index, of any file
     "price_index": PriceIndex,
     "full_cost_first": FullCostFirst,
 }
-NUM_ACTIONS = len(WEIGHTS) + 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +56,20 @@ class Visits:
     """Steps of fleets with at least one feasible car, and the actions wanted there."""
 
     seen: FloatArray  # (n, fields) float32, raw summaries
-    wanted: FloatArray  # (n, NUM_ACTIONS) float32
+    wanted: FloatArray  # (n, actions) float32
+    counts: BoolArray  # (n, actions); whether the number does anything there
 
     @classmethod
     def join(cls, parts: Sequence[Visits]) -> Visits:
         """Put visits one after the other."""
         seen = np.concatenate([part.seen for part in parts])
-        return cls(seen, np.concatenate([part.wanted for part in parts]))
+        wanted = np.concatenate([part.wanted for part in parts])
+        return cls(seen, wanted, np.concatenate([part.counts for part in parts]))
+
+    def error(self, mean: FloatArray) -> float:
+        """Mean squared error of mean actions, over the numbers that count."""
+        off = np.square(mean - self.wanted, dtype=np.float64)
+        return float(off[self.counts].mean())
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +97,7 @@ def imitate(
     Parameters
     ----------
     model : OnPolicyAlgorithm
-        PPO with a plain Gaussian policy on `FleetIndex-v0`.
+        PPO with a plain Gaussian policy on `FleetIndex-v0` or `FleetCohort-v0`.
     agent : AgentSettings
         Its `num_cars` goes before that of the cards.
     cards : sequence of EnvConfig
@@ -111,7 +116,7 @@ def imitate(
     ValueError
         If the policy of the model is of another kind.
     """
-    settings, clone, parts = agent.imitate, Clone(model), []
+    settings, clone, parts = agent.imitate, Clone(model, agent.view), []
     reports: list[RoundReport] = []
     for number in range(1, settings.rounds + 1):
         first = (seed * settings.rounds + number - 1) * settings.days
@@ -140,7 +145,10 @@ def _visit_all(
     configs = [replace(card, num_cars=agent.num_cars, observation="cars") for card in cards]
     days, teacher = range(first, first + num_days), agent.imitate.teacher
     return Visits.join(
-        [visit(c, teacher, days, learner, index=agent.index_of(c.name)) for c in configs]
+        [
+            visit(c, teacher, days, learner, index=agent.index_of(c.name), view=agent.view)
+            for c in configs
+        ]
     )
 
 
@@ -151,6 +159,7 @@ def visit(
     learner: Mean | None = None,
     split: str = "train",
     index: str = "suburb",
+    view: str = "index",
 ) -> Visits:
     """Play days side by side and write down what the teacher does, or would do.
 
@@ -166,10 +175,12 @@ def visit(
         Who plays instead of the teacher.
     split : str
     index : str
-        Of the tuned index that ranks the cars: a shipped name or a path.
+        Of the tuned index that ranks the cars, or teaches: a shipped name or a path.
+    view : str
+        ``index`` or ``cohort``: what the learner says.
     """
     policy: Policy = TunedIndex(file=index) if teacher == "tuned_index" else TEACHERS[teacher]()
-    parameters, rng = read(index).vector(), np.random.default_rng(0)  # no teacher draws
+    labels, rng = labels_of(view, index), np.random.default_rng(0)  # no teacher draws
     env = FleetVectorEnv(num_envs=len(days), split=split, config=config)
     scenarios = [day % SPLIT_SIZE[split] for day in days]
     obs = cast("Obs", env.reset(options={"scenario_seeds": scenarios})[0])
@@ -177,35 +188,14 @@ def visit(
     parts = []
     for _ in range(config.num_steps):
         bits, seen = policy.act(obs, rng), summary(obs)
-        parts.append(_label(obs, seen, bits, parameters))
+        some = feasible(obs).any(axis=1)
+        wanted, counts = labels.wanted(obs, bits)
+        parts.append(Visits(seen[some], wanted[some], counts[some]))
         if learner is not None:
-            bits = _duty(obs, learner(seen))
+            bits = labels.duty(obs, learner(seen))
         obs = cast("Obs", env.play(bits)[0])
     env.close()
     return Visits.join(parts)
-
-
-def _label(obs: Obs, seen: FloatArray, bits: NDArray[np.int8], parameters: FloatArray) -> Visits:
-    """Turn the teacher's bits into the action that has as many cars on duty.
-
-    Fewer where the index has fewer cars above its `min_score`: 1,000 suburban cars counted by
-    ``mpc`` and ranked by the index earn 2.61 USD a month without this limit and 2.76 with it
-    (20 validation days; ``mpc`` itself 2.95).
-    """
-    allowed = feasible(obs)
-    weights = np.tile(parameters[: len(WEIGHTS)], (len(allowed), 1))
-    fit = allowed & (index_score(obs, weights) > np.float32(parameters[PLACE["min_score"]]))
-    num = np.minimum(np.count_nonzero(bits, axis=1), np.count_nonzero(fit, axis=1))
-    share = num / np.maximum(np.count_nonzero(allowed, axis=1), 1)
-    some = allowed.any(axis=1)
-    wanted = np.column_stack([weights, 2 * share - 1]).astype(np.float32)
-    return Visits(seen[some], wanted[some])
-
-
-def _duty(obs: Obs, action: FloatArray) -> NDArray[np.int8]:
-    """Duty bits of an action, as `FleetIndex-v0` works them out."""
-    action = np.clip(action, -1, 1)
-    return index_duty(obs, action[:, : len(WEIGHTS)], as_share(action[:, len(WEIGHTS)]))
 
 
 class Clone:
@@ -214,16 +204,16 @@ class Clone:
     Raises
     ------
     ValueError
-        If the model is not a plain Gaussian actor-critic on the actions of `FleetIndex-v0`.
+        If the model is not a plain Gaussian actor-critic on the actions of the view.
     """
 
-    def __init__(self, model: OnPolicyAlgorithm) -> None:
+    def __init__(self, model: OnPolicyAlgorithm, view: str = "index") -> None:
         policy = model.policy
         plain = type(policy) is ActorCriticPolicy and not policy.use_sde
-        if not plain or model.action_space.shape != (NUM_ACTIONS,):
+        if not plain or model.action_space.shape != (num_actions(view),):
             raise ValueError(
                 f"imitation of {type(model).__name__} with {type(policy).__name__} on "
-                f"{model.action_space}: expected agent.algorithm=ppo with agent.view=index, "
+                f"{model.action_space}: expected agent.algorithm=ppo with agent.view={view}, "
                 "without margin_action"
             )
         self.policy: Any = policy
@@ -231,13 +221,13 @@ class Clone:
         self._normalizer: VecNormalize | None = env if env is not None and env.norm_obs else None
 
     def mean(self, seen: FloatArray) -> FloatArray:
-        """Mean actions at raw summaries, shape (n, NUM_ACTIONS)."""
+        """Mean actions at raw summaries, shape (n, actions)."""
         with torch.no_grad():
             return np.asarray(self._mean(self._inputs(seen)))
 
     def loss(self, visits: Visits) -> float:
         """Mean squared error of the mean action."""
-        return float(np.mean((self.mean(visits.seen) - visits.wanted) ** 2, dtype=np.float64))
+        return visits.error(self.mean(visits.seen))
 
     def meet(self, visits: Visits) -> None:
         """Count visits into the statistics of the observation."""
@@ -245,20 +235,29 @@ class Clone:
             self._normalizer.obs_rms.update(visits.seen)
 
     def begin(self, visits: Visits) -> None:
-        """Start at the mean of the actions wanted in first visits: weights are right at once."""
+        """Start at the mean of the actions wanted in first visits: weights are right at once.
+
+        Of a number that never counted, at the mean of those that did.
+        """
+        times = visits.counts.sum(axis=0)
+        total = visits.wanted.sum(axis=0, where=visits.counts)
+        rest = visits.wanted.mean(where=visits.counts)
+        mean = np.where(times > 0, total / np.maximum(times, 1), rest)
         with torch.no_grad():
-            self.policy.action_net.bias.copy_(torch.as_tensor(visits.wanted.mean(axis=0)))
+            self.policy.action_net.bias.copy_(torch.as_tensor(mean))
 
     def fit(self, visits: Visits, settings: ImitateSettings, rng: np.random.Generator) -> None:
         """Descend on the squared error; the step falls to 0 on the way."""
         inputs, wanted = self._inputs(visits.seen), torch.as_tensor(visits.wanted)
+        counts = torch.as_tensor(visits.counts, dtype=torch.float32)
         # the critic and the deviations have no part in the loss: Adam leaves them alone
         optimizer = torch.optim.Adam(self.policy.parameters(), lr=settings.learning_rate)
         falling = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, settings.epochs)
         for _ in range(settings.epochs):
             for batch in _batches(len(wanted), settings.batch_size, rng):
                 optimizer.zero_grad()
-                loss = torch.nn.functional.mse_loss(self._mean(inputs[batch]), wanted[batch])
+                off = counts[batch] * (self._mean(inputs[batch]) - wanted[batch])
+                loss = off.square().sum() / counts[batch].sum()
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
             falling.step()
@@ -279,7 +278,7 @@ def _batches(num: int, size: int, rng: np.random.Generator) -> Iterator[Tensor]:
 
 
 def mean_of(file: PolicyFile) -> Mean:
-    """Mean actions of a policy file of kind ``index``, network ``mlp``: the reference it makes.
+    """Mean actions of a policy file of imitation: the reference it makes.
 
     A resumed run holds to its clone by the file written when it was made.
 
@@ -290,10 +289,11 @@ def mean_of(file: PolicyFile) -> Mean:
     """
     card, weights = file.card, file.weights
     kind = tuple(card[key] for key in ("kind", "network", "distribution"))
-    if kind != ("index", "mlp", "gaussian") or card["margin_action"]:
+    cloned = kind[0] in CLONED and kind[1:] == ("mlp", "gaussian")
+    if not cloned or card["margin_action"]:
         raise ValueError(
-            f"policy {card['name']} ({', '.join(kind)}): expected index, mlp, gaussian, without "
-            "margin_action: what imitation makes"
+            f"policy {card['name']} ({', '.join(kind)}): expected {' or '.join(CLONED)}, mlp, "
+            "gaussian, without margin_action: what imitation makes"
         )
 
     def mean(seen: FloatArray) -> FloatArray:

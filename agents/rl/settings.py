@@ -7,6 +7,7 @@ from typing import Any
 
 from agents.index.parameters import shipped
 from agents.rl.extras import ConstraintSettings, ImitateSettings
+from agents.rl.labels import CLONED
 from fleet_env.checks import in_range, one_of, require
 
 # view -> algorithms that can act through it
@@ -82,8 +83,9 @@ class AgentSettings:
         if self.view != "index":
             known = "none or few (agent.view is not index)"
             require(self.init != "tuned_index", "agent.init", self.init, known)
-        if (self.view, self.algorithm) != ("index", "ppo"):
-            rounds, expected = self.imitate.rounds, "0 (only ppo on view index imitates)"
+        if self.view not in CLONED or self.algorithm != "ppo":
+            rounds, views = self.imitate.rounds, " or ".join(CLONED)
+            expected = f"0 (only ppo on view {views} imitates)"
             require(rounds == 0, "agent.imitate.rounds", rounds, expected)
 
     def index_of(self, card: str) -> str:

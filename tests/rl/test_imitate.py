@@ -22,11 +22,11 @@ from agents.base import Obs, Policy
 from agents.heuristics.always_on import AlwaysOn
 from agents.heuristics.full_cost import FullCostFirst
 from agents.index.parameters import PLACE, WEIGHTS, read
+from agents.index.policy import TunedIndex
 from agents.learned.policy import Learned
 from agents.rl.export import export
 from agents.rl.extras import ImitateSettings
 from agents.rl.imitate import (
-    NUM_ACTIONS,
     TEACHERS,
     Clone,
     NearReferenceVecEnv,
@@ -35,14 +35,18 @@ from agents.rl.imitate import (
     mean_of,
     visit,
 )
+from agents.rl.labels import CohortLabels, num_actions
 from agents.rl.models import make_env, make_model
 from agents.rl.settings import AgentSettings
 from fleet_env import EnvConfig, FleetIndexVectorEnv, FleetVectorEnv, scenario
 from fleet_env.types import FloatArray
+from fleet_env.views.cohort import cohort_of_cars
 from fleet_env.views.index import index_score
+from fleet_env.views.seen import Seen
 from fleet_env.views.summary import SUMMARY, summary
 
 NUM_CARS, NUM_DAYS = 60, 16
+NUM_ACTIONS = num_actions("index")
 TEACHER = "full_cost_first"  # takes a thousandth of the time of a planner
 
 
@@ -127,6 +131,60 @@ def test_actions_mean_what_the_view_makes_of_them() -> None:
     some = {part.tobytes() for part in np.concatenate(seen)}
     assert {part.tobytes() for part in visits.seen} <= some
     assert len(visits.seen) > config.num_steps
+
+
+def test_cohort_labels_say_how_many_of_each_cohort_the_teacher_chose() -> None:
+    config = replace(hourly(), observation="cars")
+    env, rule = FleetVectorEnv(num_envs=2, split="train", config=config), FullCostFirst()
+    obs = cast("Obs", env.reset(options={"scenario_seeds": [3, 4]})[0])
+    labels, rng, num_seen = CohortLabels(), np.random.default_rng(0), 0
+    for _ in range(config.num_steps):
+        bits = rule.act(obs, rng)
+        wanted, counts = labels.wanted(obs, bits)
+        again = labels.duty(obs, wanted)
+        cars = Seen.look(obs)
+        cohort = cars.spread(cohort_of_cars(cars), 0)
+        for row, allowed in enumerate(obs["mask"] != 0):
+            present = np.unique(cohort[row, allowed])
+            np.testing.assert_array_equal(np.flatnonzero(counts[row]), present)
+            for one in present:  # as many cars of the cohort, perhaps others
+                mine = allowed & (cohort[row] == one)
+                share = bits[row, mine].mean()
+                assert (wanted[row, one] + 1) / 2 == pytest.approx(share, abs=1e-6)
+                assert again[row, mine].sum() == bits[row, mine].sum()
+                num_seen += 0 < share < 1
+        obs = cast("Obs", env.play(bits)[0])
+    assert num_seen > 0  # cohorts of which some cars were chosen
+
+
+def test_what_does_not_count_is_not_learned() -> None:
+    """Numbers of empty cohorts are neither in the loss nor pull at the clone."""
+    agent = replace(learner(rounds=1, days=2, epochs=2), view="cohort")
+    config = replace(hourly(), observation="cars")
+    visits = visit(config, TEACHER, [3, 4], view="cohort")
+    assert 0 < visits.counts.mean() < 1
+    wrong = replace(visits, wanted=np.where(visits.counts, visits.wanted, 7.0))
+    found = []
+    for shown in (visits, wrong):
+        model = make_model(agent, make_env(agent, [hourly()], 0), 0)
+        clone = Clone(cast("OnPolicyAlgorithm", model), "cohort")
+        clone.begin(shown)
+        clone.fit(shown, agent.imitate, np.random.default_rng(0))
+        found.append(clone.loss(shown))
+    assert found[0] == pytest.approx(found[1], rel=1e-6)
+
+
+def test_a_cohort_clone_earns_nearly_what_its_teacher_does(tmp_path: Path) -> None:
+    agent = replace(learner(teacher="tuned_index", epochs=40), view="cohort")
+    model, _ = taught(agent)
+    export(model, agent, {}).save(tmp_path / "clone.policy")
+    players: dict[str, Policy] = {
+        "clone": Learned(file=str(tmp_path / "clone.policy")),
+        "teacher": TunedIndex(),
+        "always": AlwaysOn(),
+    }
+    usd = {name: usd_per_car(player, num_days=16).mean() for name, player in players.items()}
+    assert usd["teacher"] - usd["clone"] < 0.2 * (usd["teacher"] - usd["always"])
 
 
 def test_dagger_lowers_the_loss_on_days_it_has_not_seen(
@@ -217,9 +275,10 @@ def test_other_models_are_refused() -> None:
 
 
 def test_files_of_another_kind_are_no_reference() -> None:
-    agent = AgentSettings(view="cohort", num_fleets=1, num_cars=8)
+    agent = AgentSettings(view="index", algorithm="recurrent_ppo", num_fleets=1, num_cars=8)
+    agent.net = [8]
     model = make_model(agent, make_env(agent, [hourly()], 0), 0)
-    with pytest.raises(ValueError, match=r"\(cohort, mlp, gaussian\): expected index"):
+    with pytest.raises(ValueError, match=r"\(index, lstm, gaussian\): expected index or cohort"):
         mean_of(export(model, agent, {}))
 
 
