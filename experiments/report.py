@@ -100,7 +100,7 @@ def _service(part: pd.DataFrame, config: EnvConfig) -> dict[str, float | None]:
     total = {name: float(part[name].sum()) for name in part if name.startswith("metric/")}
     car_days = float((part["num_cars"] * part["days"]).sum())
     row: dict[str, float | None] = {}
-    started = 0.0
+    started = all_failed = 0.0
     for name in CHAT:
         on_time, arrived = total[f"metric/on_time_{name}"], total[f"metric/arrived_{name}"]
         failed = total[f"metric/late_{name}"] + total[f"metric/lost_{name}"]
@@ -108,6 +108,7 @@ def _service(part: pd.DataFrame, config: EnvConfig) -> dict[str, float | None]:
         row[f"slo/{name}"] = _ratio(on_time, on_time + failed)
         row[f"diverted/{name}"] = _ratio(diverted, arrived)
         started += arrived - diverted
+        all_failed += failed
     row["ttft_s"] = _ratio(total["metric/ttft_request_s"], started)
     in_cars = total["metric/on_time_batch_70b"]
     row["batch_in_cars"] = _ratio(in_cars, in_cars + total["metric/expired_batch_70b"])
@@ -115,6 +116,7 @@ def _service(part: pd.DataFrame, config: EnvConfig) -> dict[str, float | None]:
     eligible = sum(total[f"metric/arrived_{name}"] for name in CLASSES)
     row["served_eligible"] = _ratio(on_time, eligible)
     row["served_all"] = _ratio(on_time, _all_demand(total, config))
+    row["failed_chat_per_car_day"] = all_failed / car_days
     row["shortfalls_per_1000_car_days"] = 1000 * total["metric/shortfalls"] / car_days
     row["broken_promises_per_1000_car_days"] = 1000 * total["metric/broken_promises"] / car_days
     row["dropouts_per_1000_car_days"] = 1000 * total["metric/dropouts"] / car_days
@@ -214,6 +216,7 @@ SERVICE: dict[str, Cell] = {
     "batch\nin cars": _number("batch_in_cars", ".1%"),
     "served": _number("served_eligible", ".1%"),
     "of all": _number("served_all", ".1%"),
+    "failed\nchat": _number("failed_chat_per_car_day", ".2f"),
     "short-\nfalls": _number("shortfalls_per_1000_car_days", ".2f"),
     "broken\npromises": _number("broken_promises_per_1000_car_days", ".2f"),
     "drop-\nouts": _number("dropouts_per_1000_car_days", ".2f"),
@@ -243,7 +246,7 @@ SERVICE_NOTE = (
     "share of chat sent to the data centre because it would have waited too long. TTFT: mean time "
     "to first token of chat in cars. Batch in cars: share done there by its deadline (open at the "
     "end counts as not). Served: on-time share of the requests that may leave the data centre; of "
-    "all requests. Shortfalls, broken promises and owners who leave for good: per 1,000 car-days."
+    "all requests. Failed chat: late or lost in cars, per car-day. Shortfalls, broken promises and owners who leave for good: per 1,000 car-days."
 )
 ENERGY_NOTE = (
     "On duty: hours per car-day. Mtok: million output tokens served in cars, all days; (DC): the "

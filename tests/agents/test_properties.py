@@ -28,6 +28,7 @@ WITH_MEMORY = (
     "plugged_full_first",
     "hedged_spares",
     "lowest_carbon",
+    "recurrent_index",
 )
 
 

@@ -61,6 +61,7 @@ def test_figures_by_hand():
     assert row["batch_in_cars"] == pytest.approx(200 / (200 + 50))
     assert row["served_eligible"] == pytest.approx(500 / 1000)
     assert row["served_all"] == pytest.approx(500 / (600 / 0.5 + 400))
+    assert row["failed_chat_per_car_day"] == pytest.approx(100 / 10)
     assert row["shortfalls_per_1000_car_days"] == pytest.approx(100.0)
     assert row["broken_promises_per_1000_car_days"] == pytest.approx(50.0)
     assert row["dropouts_per_1000_car_days"] == pytest.approx(25.0)

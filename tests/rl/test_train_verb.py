@@ -212,7 +212,7 @@ SHORT = (*SMALL, f"total_steps={2 * ROLLOUT}")
 @pytest.mark.parametrize("agent", AGENTS)
 def test_every_agent_trains_and_its_policy_is_played(fleet, agent):
     more = OFF if agent in ("sac_index", "tqc_index") else PPO
-    if agent == "imitate":
+    if agent in ("imitate", "ppo_cohort"):  # those with a teacher
         more = (*more, "agent.imitate.teacher=full_cost_first", "agent.imitate.rounds=2")
         more = (*more, "agent.imitate.days=1")
     status, out, err = fleet("train", f"agent={agent}", "out=run", *SHORT, *more)
