@@ -210,15 +210,15 @@ TERMS: dict[str, Cell] = {
     **{term: _number(f"usd/{term}", "+.3f") for term in REWARD_TERMS},
 }
 SERVICE: dict[str, Cell] = {
-    **{_below("SLO", name): _number(f"slo/{name}", ".2%") for name in CHAT},
+    **{f"SLO\n{name.removeprefix('chat_')}": _number(f"slo/{name}", ".2%") for name in CHAT},
     **{_below("diverted", name): _number(f"diverted/{name}", ".1%") for name in CHAT},
     "TTFT\n[s]": _number("ttft_s", ".2f"),
     "batch\nin cars": _number("batch_in_cars", ".1%"),
     "served": _number("served_eligible", ".1%"),
     "of all": _number("served_all", ".1%"),
-    "failed\nchat": _number("failed_chat_per_car_day", ".2f"),
+    "failed\nchat": _number("failed_chat_per_car_day", ".1f"),
     "short-\nfalls": _number("shortfalls_per_1000_car_days", ".2f"),
-    "broken\npromises": _number("broken_promises_per_1000_car_days", ".2f"),
+    "broken\npro-\nmises": _number("broken_promises_per_1000_car_days", ".2f"),
     "drop-\nouts": _number("dropouts_per_1000_car_days", ".2f"),
 }
 ENERGY: dict[str, Cell] = {
@@ -246,7 +246,8 @@ SERVICE_NOTE = (
     "share of chat sent to the data centre because it would have waited too long. TTFT: mean time "
     "to first token of chat in cars. Batch in cars: share done there by its deadline (open at the "
     "end counts as not). Served: on-time share of the requests that may leave the data centre; of "
-    "all requests. Failed chat: late or lost in cars, per car-day. Shortfalls, broken promises and owners who leave for good: per 1,000 car-days."
+    "all requests. Failed chat: late or lost in cars, per car-day. Shortfalls, broken promises and "
+    "owners who leave for good: per 1,000 car-days."
 )
 ENERGY_NOTE = (
     "On duty: hours per car-day. Mtok: million output tokens served in cars, all days; (DC): the "
