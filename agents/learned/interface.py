@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 import fleet_env
+from agents.index.parameters import NAMES
 from agents.names import check_names
 from fleet_env.observations import CAR_FIELDS, FLEET_FIELDS
 from fleet_env.registration import COHORT_ID, FLEET_ID, INDEX_ID
@@ -46,6 +47,8 @@ _NUMBERS = (("mlp", "lstm"), ("gaussian", "squashed"))
 KINDS = {
     # weights of the index, then the share of the feasible cars to have on duty
     "index": Interface(INDEX_ID, _SUMMARY, (*(f.name for f in INDEX_FEATURES), "share"), *_NUMBERS),
+    # parameters of a tuned index, scaled to [-1, 1]; the view has no id
+    "tuned": Interface(FLEET_ID, _SUMMARY, NAMES, *_NUMBERS),
     # shares of the feasible cars of each cohort
     "cohort": Interface(COHORT_ID, _SUMMARY, COHORTS, *_NUMBERS),
     # every car by itself (`car_rows`, scaled): the logits of off and on duty; the view has no id

@@ -9,6 +9,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from agents.base import ActionArray, Obs, feasible
+from agents.index.policy import choose
+from agents.index.view import to_parameters
 from agents.learned import nets
 from agents.learned.policy_file import PolicyFile
 from agents.learned.set_net import CAR_SCALE, set_duty, set_logits
@@ -79,7 +81,7 @@ class Learned:
     def act(self, obs: Obs, rng: np.random.Generator) -> ActionArray:
         """Return duty bits, shape (num_envs, num_cars)."""
         draw = rng if self.sampled else None
-        if self.card["kind"] in ("index", "cohort"):
+        if self.card["kind"] in ("index", "tuned", "cohort"):
             return duty_of_numbers(str(self.card["kind"]), obs, self._numbers(obs, draw))
         return set_duty(self.log_odds(obs), draw)
 
@@ -138,9 +140,11 @@ class Learned:
 
 
 def duty_of_numbers(kind: str, obs: Obs, numbers: FloatArray) -> ActionArray:
-    """Duty bits of an action of the index or cohort view, as the view works them out."""
+    """Duty bits of an action of a view that sees a summary, as the view works them out."""
     if kind == "cohort":
         return cohort_duty(obs, as_share(numbers))
+    if kind == "tuned":
+        return choose(obs, to_parameters(numbers))
     num = len(INDEX_FEATURES)
     return index_duty(obs, numbers[:, :num], as_share(numbers[:, num]))
 

@@ -14,6 +14,7 @@ FILES = Path(__file__).with_name("files")
 _SUMMARY = "from a summary of the fleet"
 _KINDS = {
     "index": f"A network sets the weights of the index and the share on duty, {_SUMMARY}.",
+    "tuned": f"A network sets the parameters of a tuned index in every step, {_SUMMARY}.",
     "cohort": f"A network sets the share on duty of each cohort of like cars, {_SUMMARY}.",
     "cars": "One network for all cars: each decides by itself, from what it and its fleet look "
     "like.",

@@ -21,6 +21,7 @@ Weights = dict[str, FloatArray]
 # view -> kind of the file, distribution of its actions; numbers of SAC and TQC are squashed instead
 KINDS = {
     "index": ("index", "gaussian"),
+    "tuned": ("tuned", "gaussian"),
     "cohort": ("cohort", "gaussian"),
     "cars": ("cars", "categorical"),
     "fleet": ("set", "bernoulli"),

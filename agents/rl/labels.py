@@ -8,14 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.base import Obs, feasible
-from agents.index.parameters import PLACE, WEIGHTS, read
+from agents.index.parameters import PARAMETERS, PLACE, WEIGHTS, read
+from agents.index.policy import choose
+from agents.index.view import to_action, to_parameters
 from fleet_env.types import BoolArray, FloatArray
 from fleet_env.views.cohort import COHORTS, cohort_duty, cohort_of_cars
 from fleet_env.views.envs import as_share
 from fleet_env.views.index import index_duty, index_score
 from fleet_env.views.seen import Seen
 
-CLONED = ("index", "cohort")  # views whose policies can be taught
+CLONED = ("index", "tuned", "cohort")  # views whose policies can be taught
 Bits = NDArray[np.int8]  # (num_envs, num_cars)
 
 
@@ -62,6 +64,27 @@ class IndexLabels:
         return index_duty(obs, action[:, : len(WEIGHTS)], as_share(action[:, len(WEIGHTS)]))
 
 
+class TunedLabels:
+    """Of the view of tuned indices: the index of the card, whatever the teacher does.
+
+    What a clone learns is which card it plays: the constant that goes with what it sees.
+    """
+
+    num_actions = len(PARAMETERS)
+
+    def __init__(self, index: str) -> None:
+        self._action = to_action(read(index).vector()).astype(np.float32)
+
+    def wanted(self, obs: Obs, bits: Bits) -> tuple[FloatArray, BoolArray]:
+        """Parameters of the index."""
+        action = np.tile(self._action, (len(bits), 1))
+        return action, np.ones(action.shape, np.bool_)
+
+    def duty(self, obs: Obs, action: FloatArray) -> Bits:
+        """Cars that the index chooses."""
+        return choose(obs, to_parameters(np.clip(action, -1, 1)))
+
+
 class CohortLabels:
     """Of `FleetCohort-v0`: the share of each cohort; that of one without feasible cars is free.
 
@@ -95,9 +118,13 @@ def _per_cohort(cohort: NDArray[np.uint8], chosen: BoolArray) -> NDArray[np.int6
 
 def labels_of(view: str, index: str) -> Labels:
     """Labels of a view of `CLONED`; the tuned index is a shipped name or a path."""
-    return IndexLabels(index) if view == "index" else CohortLabels()
+    if view == "cohort":
+        return CohortLabels()
+    return TunedLabels(index) if view == "tuned" else IndexLabels(index)
 
 
 def num_actions(view: str) -> int:
     """Count the numbers of an action of a view of `CLONED`."""
-    return IndexLabels.num_actions if view == "index" else CohortLabels.num_actions
+    if view == "cohort":
+        return CohortLabels.num_actions
+    return TunedLabels.num_actions if view == "tuned" else IndexLabels.num_actions

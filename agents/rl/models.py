@@ -16,6 +16,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
+from agents.index.view import TunedIndexVectorEnv
 from agents.rl.imitate import NearReferenceVecEnv
 from agents.rl.lagrangian import LagrangianVecEnv
 from agents.rl.paired import PairedVecEnv
@@ -105,6 +106,8 @@ def _view(agent: AgentSettings, card: EnvConfig, num_fleets: int) -> View:
         return CarsAsRows(num_fleets=num_fleets, config=card)
     if agent.view == "index":
         return FleetIndexVectorEnv(num_envs=num_fleets, config=card)
+    if agent.view == "tuned":
+        return TunedIndexVectorEnv(num_envs=num_fleets, config=card)
     if agent.view == "cohort":
         return FleetCohortVectorEnv(num_envs=num_fleets, config=card)
     return FleetVectorEnv(num_envs=num_fleets, config=replace(card, observation="cars"))

@@ -13,6 +13,7 @@ from fleet_env.checks import in_range, one_of, require
 # view -> algorithms that can act through it
 ALGORITHMS = {
     "index": ("ppo", "sac", "tqc", "recurrent_ppo"),
+    "tuned": ("ppo", "sac", "tqc", "recurrent_ppo"),
     "cohort": ("ppo", "sac", "tqc", "recurrent_ppo"),
     "cars": ("ppo", "maskable_ppo"),
     "fleet": ("ppo",),  # its policy minds the mask itself
@@ -29,14 +30,15 @@ MAX_WIDTH = 4096  # of a layer: a slip of the pen above it
 class AgentSettings:
     """One option of the group `agent`.
 
-    Views are those of docs/views.md: ``index`` and ``cohort``; ``cars``, every car a row; ``fleet``
+    Views are those of docs/views.md: ``index`` and ``cohort``; ``tuned``, the parameters of a tuned
+    index; ``cars``, every car a row; ``fleet``
     for a network over the set of cars; ``bits``, one bit a car from a flat network, the negative
     control. The last two act on `fleet_env/Fleet-v0`.
     """
 
     name: str = "ppo_index"  # of the policy in tables and files
     algorithm: str = "ppo"  # ppo | sac | tqc | recurrent_ppo | maskable_ppo
-    view: str = "index"  # index | cohort | cars | fleet | bits
+    view: str = "index"  # index | tuned | cohort | cars | fleet | bits
     num_fleets: int = 64  # side by side, split evenly between the cards
     num_cars: int = 256  # of each fleet
     # fleets that play the same day, each paid what it earns more than the others: less of the luck
@@ -80,9 +82,12 @@ class AgentSettings:
             require(ok, "agent.net", self.net, f"widths of layers, 1 to {MAX_WIDTH}")
         scaled = self.view == "fleet" and self.normalize_obs
         require(not scaled, "agent.normalize_obs", value=True, expected=_SCALED)
-        if self.view != "index":
-            known = "none or few (agent.view is not index)"
+        if self.view not in ("index", "tuned"):
+            known = "none or few (agent.view is neither index nor tuned)"
             require(self.init != "tuned_index", "agent.init", self.init, known)
+        if self.view == "tuned":
+            known = "none or tuned_index (agent.view=tuned says no share of cars)"
+            require(self.init != "few", "agent.init", self.init, known)
         if self.view not in CLONED or self.algorithm != "ppo":
             rounds, views = self.imitate.rounds, " or ".join(CLONED)
             expected = f"0 (only ppo on view {views} imitates)"

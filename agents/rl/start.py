@@ -11,6 +11,7 @@ from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
 
 from agents.index.parameters import WEIGHTS, read
+from agents.index.view import to_action
 from agents.rl.settings import SQUASHED, AgentSettings
 from agents.rl.vec_env import FleetVecEnv
 from fleet_env.types import FloatArray
@@ -40,9 +41,11 @@ def begin(model: BaseAlgorithm, agent: AgentSettings) -> None:
 
 
 def _tuned(agent: AgentSettings, model: BaseAlgorithm) -> FloatArray:
-    """Weights of the tuned index of the first card, and a constant share."""
+    """Tuned index of the first card; in the index view its weights, and a constant share."""
     fleets = cast("FleetVecEnv", cast("Any", model.get_env()).unwrapped)
     index = read(agent.index_of(fleets.envs[0].config.name))
+    if agent.view == "tuned":
+        return to_action(index.vector())
     return np.append(index.vector()[: len(WEIGHTS)], 2 * TUNED_SHARE - 1)
 
 

@@ -107,7 +107,10 @@ def test_a_policy_cannot_be_changed() -> None:
     ("changes", "message"),
     [
         ({"format": 2}, "format: 2, but this fleet_env reads 1"),
-        ({"kind": "quota"}, "kind: 'quota': expected one of index, cohort, cars, set, binary"),
+        (
+            {"kind": "quota"},
+            "kind: 'quota': expected one of index, tuned, cohort, cars, set, binary",
+        ),
         ({"network": "set"}, "network: 'set': expected mlp or lstm for kind index"),
         ({"distribution": "bernoulli"}, "'bernoulli': expected gaussian or squashed"),
         ({"activation": "gelu"}, "activation: 'gelu': expected tanh or relu"),

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 import agents
 from agents import registry
+from agents.index.view import TunedIndexVectorEnv
 from agents.learned import load, nets
 from agents.learned.policy_file import PolicyFile
 from agents.learned.shipped import FILES, how_trained, shipped
@@ -64,6 +65,7 @@ def seen_by_network(weights: Any, x: Any) -> Any:
     [
         ("index", FleetIndexVectorEnv),
         ("index_squashed", FleetIndexVectorEnv),
+        ("tuned", TunedIndexVectorEnv),
         ("cohort", FleetCohortVectorEnv),
     ],
 )

@@ -17,6 +17,7 @@ SORTS: dict[str, tuple[str, str, str]] = {
     "index": ("index", "mlp", "gaussian"),
     "index_squashed": ("index", "mlp", "squashed"),
     "index_lstm": ("index", "lstm", "gaussian"),
+    "tuned": ("tuned", "mlp", "gaussian"),
     "cohort": ("cohort", "mlp", "gaussian"),
     "cars": ("cars", "mlp", "categorical"),
     "set": ("set", "set", "bernoulli"),

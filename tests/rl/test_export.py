@@ -74,7 +74,7 @@ def test_a_file_plays_what_the_model_plays(
         if begun.any():
             for policy in (player, reader):
                 policy.reset(np.ones(agent.num_fleets, np.bool_))
-        if view in ("index", "cohort"):
+        if view in ("index", "tuned", "cohort"):
             numbers = reader._numbers(raw, None)
             np.testing.assert_allclose(numbers, action, rtol=0, atol=TOLERANCE)
             wanted = duty_of_numbers(view, raw, action)

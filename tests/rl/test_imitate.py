@@ -278,7 +278,7 @@ def test_files_of_another_kind_are_no_reference() -> None:
     agent = AgentSettings(view="index", algorithm="recurrent_ppo", num_fleets=1, num_cars=8)
     agent.net = [8]
     model = make_model(agent, make_env(agent, [hourly()], 0), 0)
-    with pytest.raises(ValueError, match=r"\(index, lstm, gaussian\): expected index or cohort"):
+    with pytest.raises(ValueError, match=r"\(index, lstm, gaussian\): expected index or tuned or"):
         mean_of(export(model, agent, {}))
 
 

@@ -16,6 +16,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecNormalize
 
 from agents.index.parameters import WEIGHTS, read
+from agents.index.view import TunedIndexVectorEnv, to_action
 from agents.rl.extras import ConstraintSettings, ImitateSettings
 from agents.rl.imitate import NearReferenceVecEnv
 from agents.rl.lagrangian import LagrangianVecEnv
@@ -95,6 +96,7 @@ def test_views_are_what_their_names_say(make_card: MakeCard, make_agent: MakeAge
     kinds = {view: type(_fleets(make_agent(view=view), card).envs[0]) for view in ALGORITHMS}
     assert kinds == {
         "index": FleetIndexVectorEnv,
+        "tuned": TunedIndexVectorEnv,
         "cohort": FleetCohortVectorEnv,
         "cars": CarsAsRows,
         "fleet": FleetVectorEnv,
@@ -196,7 +198,19 @@ def test_a_policy_may_begin_as_the_tuned_index(
     assert np.ptp(action, axis=0).max() > 0  # it still depends on what is seen
 
 
-@pytest.mark.parametrize(("algorithm", "view"), PAIRS)
+@pytest.mark.parametrize("algorithm", ["ppo", "sac"])
+def test_a_policy_of_the_tuned_view_begins_as_the_index_of_its_card(
+    algorithm: str, make_card: MakeCard, make_agent: MakeAgent
+) -> None:
+    env = make_env(agent := make_agent(algorithm, "tuned", init="tuned_index"), [make_card()], 0)
+    model = make_model(agent, env, 0)
+    action, _ = model.predict(env.reset(), deterministic=True)
+    np.testing.assert_allclose(action[0], to_action(read("suburb").vector()), atol=0.05)
+    with pytest.raises(ValueError, match=r"agent\.init='few': expected none or tuned_index"):
+        make_agent(algorithm, "tuned", init="few")
+
+
+@pytest.mark.parametrize(("algorithm", "view"), [p for p in PAIRS if p.values[1] != "tuned"])
 def test_a_policy_may_begin_with_few_cars_on_duty(
     algorithm: str, view: str, make_card: MakeCard, make_agent: MakeAgent
 ) -> None:
@@ -234,7 +248,7 @@ def test_options_that_do_not_fit_are_named(
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"view": "idnex"}, "agent.view='idnex': expected index or cohort"),
+        ({"view": "idnex"}, "agent.view='idnex': expected index or tuned or"),
         ({"algorithm": "sac", "view": "cars"}, "agent.algorithm='sac': expected ppo or maskable"),
         ({"algorithm": "a2c"}, r"expected ppo or sac or tqc or recurrent_ppo \(agent.view=index\)"),
         ({"num_fleets": 0}, r"agent.num_fleets=0: expected a number in \[1, 100,000\]"),

@@ -154,7 +154,7 @@ def test_every_agent_composes(number):
 
 def test_the_agents_of_the_issue_are_there():
     named = "ppo_index sac_index tqc_index recurrent_index ppo_cohort ppo_cars ppo_set imitate"
-    assert set(f"{named} lagrangian ppo_binary".split()) == set(AGENTS)
+    assert set(f"{named} lagrangian ppo_binary ppo_tuned".split()) == set(AGENTS)
     assert {"none", "wandb"} < set(LOGGERS)
 
 

@@ -14,6 +14,7 @@ from sb3_contrib.common.maskable.utils import get_action_masks, is_masking_suppo
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import VecCheckNan, VecMonitor, VecNormalize
 
+from agents.index.view import TunedIndexVectorEnv
 from agents.rl.vec_env import FleetVecEnv, View
 from fleet_env import (
     CarsAsRows,
@@ -29,6 +30,7 @@ from tests.rl.small import MakeCard
 
 KINDS: dict[str, Callable[..., View]] = {
     "index": FleetIndexVectorEnv,
+    "tuned": TunedIndexVectorEnv,
     "cohort": FleetCohortVectorEnv,
     "cars": lambda num_envs, config: CarsAsRows(num_fleets=num_envs, config=config),
     "fleet": FleetVectorEnv,
