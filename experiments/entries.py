@@ -25,6 +25,7 @@ from experiments.runner import Days, play
 from fleet_env.config import EnvConfig
 
 BEST = f"best{SUFFIX}"  # of a run of `fleet train`
+MANY_CARDS = 2  # more are counted in a label, not named
 SEED = "#"  # stands between the label of a trained policy and the seed of its training
 
 
@@ -93,7 +94,8 @@ def _short(value: Any) -> str:
 def _label_of_training(file: Path, options: Mapping[str, Any]) -> str:
     card = read_card(file)
     training = card.get("training", {})
-    cards = "+".join(training.get("cards", ())) or "?"
+    names = training.get("cards", ())
+    cards = f"{len(names)}cards" if len(names) > MANY_CARDS else "+".join(names) or "?"
     head = _with_options(f"{card.get('name', file.stem)}@{cards}", options)
     return f"{head}{SEED}{training['seed']}" if "seed" in training else head
 

@@ -181,6 +181,7 @@ def _difference(row: dict[str, Any]) -> str:
 
 
 MIN_WIDTH = 120  # of the widest table [characters]
+MAX_LABEL = 18  # of a policy in a line, as the longest name of a rule [characters]
 MONEY: dict[str, Cell] = {
     "USD/car-month": _usd,
     "minus best": _difference,
@@ -263,6 +264,14 @@ def new_table(title: str, note: str) -> Table:
     return out
 
 
+def label(policy: str) -> str:
+    """Break the long label of a training before its cards, or the settings of a policy."""
+    if len(policy) <= MAX_LABEL:
+        return escape(policy)
+    place = next((policy.index(mark) for mark in "@:" if mark in policy), len(policy))
+    return escape(f"{policy[:place]}\n{policy[place:]}")
+
+
 def table(rows: Sequence[dict[str, Any]], columns: dict[str, Cell], title: str, note: str) -> Table:
     """Lay out figures of `summarise`, one line per policy."""
     out = new_table(title, note)
@@ -270,7 +279,7 @@ def table(rows: Sequence[dict[str, Any]], columns: dict[str, Cell], title: str, 
     for name in columns:
         out.add_column(escape(name), justify="right", no_wrap=True)
     for row in rows:
-        out.add_row(row["policy"], *(cell(row) for cell in columns.values()))
+        out.add_row(label(row["policy"]), *(cell(row) for cell in columns.values()))
     return out
 
 

@@ -131,5 +131,5 @@ def table(rows: Sequence[dict[str, Any]], bound: dict[str, Any], title: str) -> 
     out = report.table([], COLUMNS, title, SCORE_NOTE if bound["worth_it"] else NO_SCORE_NOTE)
     out.add_row(LABELS[BOUND], *(cell(bound) for cell in COLUMNS.values()), end_section=True)
     for row in shown:
-        out.add_row(row["policy"], *(cell(row) for cell in COLUMNS.values()))
+        out.add_row(report.label(row["policy"]), *(cell(row) for cell in COLUMNS.values()))
     return out

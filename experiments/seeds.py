@@ -30,7 +30,7 @@ class Pooled:
         for label in records["policy"].unique():
             groups.setdefault(str(label).partition(SEED)[0], []).append(str(label))
         members = {
-            f"{head}, {len(group)} seeds": group for head, group in groups.items() if len(group) > 1
+            f"{head} x{len(group)}": group for head, group in groups.items() if len(group) > 1
         }
         pooled = records["policy"].isin([label for group in members.values() for label in group])
         frames = [records[~pooled]]

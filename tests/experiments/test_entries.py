@@ -55,6 +55,12 @@ def test_a_folder_of_a_training_and_its_file_are_the_same(trained):
     assert drawn.options["sampled"] is True
 
 
+def test_many_cards_are_counted_in_a_label(tmp_path):
+    training = {"cards": ["suburb", "peak", "storm"], "seed": 0}
+    policy("index", training=training).save(tmp_path / "a.policy")
+    assert Entry.parse(str(tmp_path / "a.policy")).label == "some_index@3cards#0"
+
+
 def test_labels_name_files_by_their_stem(tmp_path):
     index = tmp_path / "mine.yaml"
     index.write_bytes(resources.files("agents.index").joinpath("suburb.yaml").read_bytes())
@@ -108,9 +114,9 @@ def test_trainings_of_several_seeds_are_the_mean_of_every_day():
         ]
     )
     pooled = Pooled.of(records)
-    assert pooled.members == {"a, 2 seeds": ["a#0", "a#1"]}
+    assert pooled.members == {"a x2": ["a#0", "a#1"]}
     found = pooled.records.set_index(["policy", "scenario"])["return"].to_dict()
-    assert found == {("a, 2 seeds", 0): 1.5, ("a, 2 seeds", 1): 4.0, ("b#0", 0): 7, ("b#0", 1): 8}
+    assert found == {("a x2", 0): 1.5, ("a x2", 1): 4.0, ("b#0", 0): 7, ("b#0", 1): 8}
 
 
 def test_the_spread_over_seeds_stands_beside_the_mean(trained):
@@ -119,7 +125,7 @@ def test_the_spread_over_seeds_stands_beside_the_mean(trained):
     played = [entry.play(CARD, days, seed=0) for entry in entries([*runs, "dc_only"])]
     pooled = Pooled.of(pd.concat(played))
     rows = {row["policy"]: row for row in pooled.summarise(CARD, seed=0)}
-    mean = rows["some_index@suburb+peak, 2 seeds"]
+    mean = rows["some_index@suburb+peak x2"]
     assert len(set(mean["usd_seeds"])) == 2
     assert np.mean(mean["usd_seeds"]) == pytest.approx(mean["usd"])
     assert rows["dc_only"]["usd_seeds"] == []

@@ -138,6 +138,22 @@ def test_tables_show_every_column_in_full():
         assert "plugged_full_first" in capture.get()
 
 
+def test_tables_with_trainings_fit_as_well():
+    name = "recurrent_index@suburb x3"
+    [row] = report.summarise(SERVING.assign(policy=name), CARD, seed=0)
+    row["usd_seeds"] = [-10.25, -11.5, 12.75]
+    console = report.console()
+    for columns in (report.money_columns([row]), report.TERMS, report.SERVICE, report.ENERGY):
+        with console.capture() as capture:
+            console.print(report.table([row], columns, "title", "note"))
+        assert "…" not in capture.get()
+        assert "recurrent_index" in capture.get()
+        assert "@suburb x3" in capture.get()
+    with console.capture() as capture:
+        console.print(report.table([row], report.money_columns([row]), "title", "note"))
+    assert "-11.500 to +12.750" in capture.get()
+
+
 def test_changes_are_paired_by_day():
     base = records("busy", [10.0, 20.0, 30.0, 40.0]).assign(variant="base")
     no_pay = records("busy", [41.0, 31.0, 11.0, 21.0]).assign(variant="no_pay")
