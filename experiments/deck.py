@@ -11,9 +11,12 @@ from hydra.core.hydra_config import HydraConfig
 
 from experiments import schema
 from experiments.nearest import nearest
+from experiments.records import flat
 from experiments.train_settings import TrainSettings, TuneAgentSettings
 from fleet_env.config import EnvConfig
-from fleet_env.scenarios import CARDS
+from fleet_env.scenarios import CARDS, scenario
+
+_ABSENT = object()
 
 
 def card_names(cards: object) -> list[str]:
@@ -72,6 +75,16 @@ def learnt_cards(
     if not settings.cards:
         return {settings.env.name: settings.env}
     return compose_cards(settings.cards, overrides)
+
+
+def changed(cards: Mapping[str, EnvConfig]) -> dict[str, Any]:
+    """List the settings, by dotted key, in which cards differ from those of the package."""
+    found: dict[str, Any] = {}
+    for name, card in cards.items():
+        shipped = dict(flat(dataclasses.asdict(scenario(name)))) if name in CARDS else {}
+        mine = flat(dataclasses.asdict(card))
+        found |= {key: value for key, value in mine if shipped.get(key, _ABSENT) != value}
+    return found
 
 
 def small(card: EnvConfig, max_cars: int) -> EnvConfig:

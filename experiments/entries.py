@@ -38,8 +38,8 @@ class Entry:
     options: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def parse(cls, text: str) -> Entry:
-        """Read one of the three forms.
+    def parse(cls, text: str, key: str = "policies") -> Entry:
+        """Read one of the three forms, given in the setting `key`.
 
         Raises
         ------
@@ -48,7 +48,7 @@ class Entry:
         """
         whole = _file(text)
         head, _, tail = (text, "", "") if whole else text.partition(":")
-        options = _options(text, tail)
+        options = _options(text, tail, key)
         file = whole or _file(head)
         if file is not None:
             entry = cls(_label_of_training(file, options), "learned", {"file": str(file)} | options)
@@ -56,7 +56,7 @@ class Entry:
             entry = cls(_with_options(head, options), head, options)
         else:
             hint = nearest(head, list(registry.names()))
-            raise ValueError(f"policies={text}: no such policy, run or policy file{hint}")
+            raise ValueError(f"{key}={text}: no such policy, run or policy file{hint}")
         if entry.options:
             registry.make(entry.name, **entry.options)  # an error here, not half-way
         return entry
@@ -74,11 +74,12 @@ def _file(text: str) -> Path | None:
     return path / BEST if (path / BEST).is_file() else None
 
 
-def _options(text: str, tail: str) -> dict[str, Any]:
+def _options(text: str, tail: str, key: str) -> dict[str, Any]:
     parts = tail.split(":") if tail else []
     if len(parts) % 2 or "" in parts:
-        raise ValueError(f"policies={text}: not of the form NAME:SETTING:VALUE:SETTING:VALUE ...")
-    return {key: yaml.safe_load(value) for key, value in zip(parts[::2], parts[1::2], strict=True)}
+        raise ValueError(f"{key}={text}: not of the form NAME:SETTING:VALUE:SETTING:VALUE ...")
+    pairs = zip(parts[::2], parts[1::2], strict=True)
+    return {name: yaml.safe_load(value) for name, value in pairs}
 
 
 def _with_options(head: str, options: Mapping[str, Any]) -> str:
@@ -100,7 +101,7 @@ def _label_of_training(file: Path, options: Mapping[str, Any]) -> str:
     return f"{head}{SEED}{training['seed']}" if "seed" in training else head
 
 
-def entries(texts: Sequence[str]) -> list[Entry]:
+def entries(texts: Sequence[str], key: str = "policies") -> list[Entry]:
     """Read who is wanted; every registered policy where nobody is named.
 
     Raises
@@ -108,12 +109,12 @@ def entries(texts: Sequence[str]) -> list[Entry]:
     ValueError
         If one is unknown, or two have the same label: before anything is played.
     """
-    found = [Entry.parse(text) for text in texts or registry.names()]
+    found = [Entry.parse(text, key) for text in texts or registry.names()]
     seen: dict[str, str] = {}
     for text, entry in zip(texts, found, strict=False):
         if entry.label in seen:
             raise ValueError(
-                f"policies: {seen[entry.label]} and {text} are both {entry.label}: expected each "
+                f"{key}: {seen[entry.label]} and {text} are both {entry.label}: expected each "
                 "once (trainings of one agent on one card differ in their seed)"
             )
         seen[entry.label] = text

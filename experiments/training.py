@@ -20,6 +20,7 @@ from agents.rl.export import export
 from agents.rl.lagrangian import LagrangianVecEnv, MultiplierCallback
 from agents.rl.models import make_env, make_model
 from agents.rl.schedule import let_rate_fall
+from experiments.deck import changed
 from experiments.loggers import METRICS, Log, MetricsFile, others
 from experiments.records import write_json
 from experiments.signals import StopRequests
@@ -235,6 +236,7 @@ class _Run:
             "steps": self.steps,
             "seed": self._settings.seed,
             "cards": list(self._cards),
+            "changed": changed(self._cards),
             "num_cars": self._agent.num_cars,
             "validation": {**days, **validation},
             "date": datetime.now(UTC).date().isoformat(),

@@ -80,7 +80,7 @@ def tune(settings: TuneSettings, out: Path) -> TunedFile:
             f"({', '.join(learners)})"
         )
     asked = SearchSettings(settings.generations, settings.popsize, settings.sigma, settings.seed)
-    rivals = [rival for rival in entries(settings.rivals) if rival.label != TUNED]
+    rivals = [rival for rival in entries(settings.rivals, "rivals") if rival.label != TUNED]
     card = replace(settings.env, num_cars=settings.num_cars)
     content = schema.plain(settings, without=("out", "debug", "generations", "rivals"))
     folder = RunFolder.open(out, "tune", content)

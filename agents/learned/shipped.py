@@ -25,6 +25,7 @@ _TOLD = {
     "name": "fleet train agent={name}",
     "steps": "{steps:,} steps",
     "cards": "on {cards}",
+    "changed": "where {changed}",
     "num_cars": "fleets of {num_cars} cars",
     "seed": "seed {seed}",
     "date": "{date}",
@@ -68,4 +69,6 @@ def how_trained(card: Mapping[str, Any]) -> str:
     training = card.get("training", {})
     told = {**training.get("validation", {}), **training, "name": card.get("name", "")}
     told["cards"] = ", ".join(training.get("cards", ()))
+    changed = training.get("changed", {}).items()
+    told["changed"] = " and ".join(f"{key} is {value}" for key, value in changed)
     return ", ".join(text.format(**told) for key, text in _TOLD.items() if told.get(key, "") != "")

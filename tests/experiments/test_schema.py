@@ -242,3 +242,15 @@ def test_config_dir_prefers_the_copy_inside_the_package(tmp_path, monkeypatch):
     shutil.rmtree(package / "conf")
     with pytest.raises(FileNotFoundError, match="no conf"):
         schema.config_dir()
+
+
+def test_a_training_tells_what_it_changed_of_its_cards():
+    cards = {
+        "peak": scenario("peak", demand={"rate_noise_cv": 0.3}),
+        "suburb": scenario("suburb", fleet={"accelerators": {"ai4": 1.0}}),
+    }
+    assert deck.changed(cards) == {
+        "demand.rate_noise_cv": 0.3,
+        "fleet.accelerators.ai4": 1.0,
+    }
+    assert deck.changed({"peak": scenario("peak")}) == {}
