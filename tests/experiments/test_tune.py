@@ -45,7 +45,7 @@ def test_nothing_to_play_is_refused(name):
     ("change", "message"),
     [
         ({"agent": "indx"}, r"agent=indx: no such agent; did you mean index\? \(index\)"),
-        ({"rivals": ["cheepest_first"]}, "rivals=cheepest_first: no such policy.*mean cheapest_first"),
+        ({"rivals": ["cheepest_first"]}, "rivals=cheepest_first: no such.*mean cheapest_first"),
         ({"popsize": 2}, r"popsize=2: expected 3 or more"),
     ],
 )
