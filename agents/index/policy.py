@@ -19,13 +19,14 @@ from agents.heuristics.demand import (
 from agents.heuristics.ranking import take_by_tier
 from agents.index.parameters import PLACE, WEIGHTS, read
 from fleet_env.types import FloatArray
-from fleet_env.views.index import index_score
+from fleet_env.views.index import Candidates, index_score
+from fleet_env.views.seen import Seen
 
 _NO_HASTE = DemandSettings(batch_haste=1.0)
 Column = Callable[[str], FloatArray]  # name of a parameter -> its value in each row
 
 
-def choose(obs: Obs, parameters: FloatArray) -> ActionArray:
+def choose(seen: Obs | Seen, parameters: FloatArray) -> ActionArray:
     """Choose the cars on duty, each row by its own parameters.
 
     ``score = sum of weight x feature``; the cars above `min_score` are eligible. As many of the
@@ -35,7 +36,7 @@ def choose(obs: Obs, parameters: FloatArray) -> ActionArray:
 
     Parameters
     ----------
-    obs : mapping
+    seen : mapping or Seen
         A batched observation of Fleet-v0 with cars; not changed.
     parameters : FloatArray, shape (num_envs, n)
         In the order of `agents.index.parameters.PARAMETERS`.
@@ -49,7 +50,8 @@ def choose(obs: Obs, parameters: FloatArray) -> ActionArray:
         values: FloatArray = parameters[:, PLACE[name]]
         return values
 
-    score = index_score(obs, parameters[:, : len(WEIGHTS)])
+    cars = Candidates.look(seen)
+    obs, score = cars.obs, index_score(cars, parameters[:, : len(WEIGHTS)])
     eligible = feasible(obs) & (score > column("min_score").astype(np.float32)[:, None])
     working = np.count_nonzero(eligible & (car_field(obs, "on_duty") > 0), axis=1)
     wanted = cars_wanted(obs, column)

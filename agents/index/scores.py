@@ -84,6 +84,6 @@ def same_for_all(config: EnvConfig, scenarios: Sequence[int]) -> tuple[str, ...]
         for name, values in zip(names, cars.features, strict=True):
             low[name] = float(values.min(initial=low[name]))
             high[name] = float(values.max(initial=high[name]))
-        obs, _, _, _ = env.play(choose(cars.obs, rows))
+        obs, _, _, _ = env.play(choose(cars, rows))
     env.close()
     return tuple(name for name in names if not high[name] > low[name])

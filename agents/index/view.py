@@ -42,4 +42,4 @@ class TunedIndexVectorEnv(ViewVectorEnv):
 
     def duty(self, cars: Candidates, action: FloatArray) -> NDArray[np.int8]:
         """Duty bits of the index: `choose`."""
-        return choose(cars.obs, to_parameters(action))
+        return choose(cars, to_parameters(action))

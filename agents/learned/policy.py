@@ -19,7 +19,7 @@ from fleet_env.types import BoolArray, FloatArray
 from fleet_env.views.cars import car_rows
 from fleet_env.views.cohort import cohort_duty
 from fleet_env.views.envs import as_share
-from fleet_env.views.index import INDEX_FEATURES, index_duty
+from fleet_env.views.index import INDEX_FEATURES, Candidates, index_duty
 from fleet_env.views.summary import summary
 
 State = tuple[FloatArray, FloatArray]
@@ -62,6 +62,8 @@ class Learned:
                 "bits cannot: it plays FleetIndexVectorEnv(margin_action=True) alone, and is not "
                 "compared with policies that may not set it"
             )
+        if not isinstance(self.sampled, bool):
+            raise ValueError(f"{self.name}: sampled={self.sampled!r}: expected true or false")
         object.__setattr__(self, "model", model)
 
     @property
@@ -82,13 +84,14 @@ class Learned:
         """Return duty bits, shape (num_envs, num_cars)."""
         draw = rng if self.sampled else None
         if self.card["kind"] in ("index", "tuned", "cohort"):
-            return duty_of_numbers(str(self.card["kind"]), obs, self._numbers(obs, draw))
+            cars = Candidates.of(obs)  # the summary and the scores read the same features
+            return duty_of_numbers(str(self.card["kind"]), cars, self._numbers(cars, draw))
         return set_duty(self.log_odds(obs), draw)
 
-    def _numbers(self, obs: Obs, rng: np.random.Generator | None) -> FloatArray:
+    def _numbers(self, cars: Candidates, rng: np.random.Generator | None) -> FloatArray:
         """Return the action of the view, shape (num_envs, actions), in [-1, 1]."""
         weights = self.model.weights
-        x = nets.normalised(weights, summary(obs)[:, None])
+        x = nets.normalised(weights, summary(cars)[:, None])
         if self.card["network"] == "lstm":
             x = self._recall(x)
         latent = nets.hidden(weights, x, str(self.card["activation"]))
@@ -139,14 +142,14 @@ class Learned:
         return np.where(allowed, nets.head(weights, latent)[:, 0], np.float32(-np.inf))
 
 
-def duty_of_numbers(kind: str, obs: Obs, numbers: FloatArray) -> ActionArray:
+def duty_of_numbers(kind: str, cars: Candidates, numbers: FloatArray) -> ActionArray:
     """Duty bits of an action of a view that sees a summary, as the view works them out."""
     if kind == "cohort":
-        return cohort_duty(obs, as_share(numbers))
+        return cohort_duty(cars, as_share(numbers))
     if kind == "tuned":
-        return choose(obs, to_parameters(numbers))
+        return choose(cars, to_parameters(numbers))
     num = len(INDEX_FEATURES)
-    return index_duty(obs, numbers[:, :num], as_share(numbers[:, num]))
+    return index_duty(cars, numbers[:, :num], as_share(numbers[:, num]))
 
 
 def _log_odds_of_cars(weights: nets.Weights, fleet: Obs, activation: str) -> FloatArray:

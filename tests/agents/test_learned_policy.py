@@ -423,3 +423,9 @@ def test_the_shipped_policies_are_small_and_play_any_fleet(random_obs: Any) -> N
         for num_cars in (3, 40):
             obs = random_obs(1, 2, num_cars)
             assert (rule().act(obs, np.random.default_rng(0)) <= obs["mask"]).all()
+
+
+@pytest.mark.parametrize("sampled", ["maybe", 1, None])
+def test_sampled_is_yes_or_no(sampled):
+    with pytest.raises(ValueError, match=r"imitate: sampled=.*: expected true or false"):
+        registry.make("imitate", sampled=sampled)

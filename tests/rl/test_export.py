@@ -21,6 +21,7 @@ from agents.rl.settings import AgentSettings
 from fleet_env import EnvConfig
 from fleet_env.types import FloatArray
 from fleet_env.views import SUMMARY_FIELDS
+from fleet_env.views.index import Candidates
 from tests.rl.small import PAIRS, MakeAgent, MakeCard
 
 NUM_STEPS = 26  # of 24 in an episode: memories are forgotten on the way
@@ -75,9 +76,10 @@ def test_a_file_plays_what_the_model_plays(
             for policy in (player, reader):
                 policy.reset(np.ones(agent.num_fleets, np.bool_))
         if view in ("index", "tuned", "cohort"):
-            numbers = reader._numbers(raw, None)
+            cars = Candidates.of(raw)
+            numbers = reader._numbers(cars, None)
             np.testing.assert_allclose(numbers, action, rtol=0, atol=TOLERANCE)
-            wanted = duty_of_numbers(view, raw, action)
+            wanted = duty_of_numbers(view, cars, action)
         else:
             allowed = raw["mask"] != 0
             odds = reader.log_odds(raw)
