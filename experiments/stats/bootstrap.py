@@ -1,10 +1,8 @@
-"""Estimates over test days: the mean, its bootstrap by demand day, and orders that differ."""
+"""Estimates over the days of one card, bootstrapped by demand day."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import combinations
 
 import numpy as np
 from scipy.special import ndtr, stdtrit
@@ -188,12 +186,12 @@ class _Draws:
 
     def interval(self, point: float, estimates: FloatArray) -> Interval:
         """Cut the tails off the estimates of all resamples."""
-        tail = _tail(self.picks.shape[1])
-        low, high = np.nanquantile(estimates, [tail, 1 - tail])
+        cut = tail(self.picks.shape[1])
+        low, high = np.nanquantile(estimates, [cut, 1 - cut])
         return Interval(float(low), point, float(high))
 
 
-def _tail(num_clusters: int) -> float:
+def tail(num_clusters: int) -> float:
     """Share of resamples to leave out at each end, less than 2.5 % for few clusters."""
     if num_clusters == 1:
         return 0.0
@@ -231,63 +229,3 @@ def worst_decile(values: FloatArray) -> float:
     """Mean of the lowest tenth of the values, of one value at the least."""
     count = max(1, len(values) // 10)
     return float(np.sort(values)[:count].mean())
-
-
-@dataclass(frozen=True, slots=True)
-class Reversal:
-    """Two policies in the opposite order on two cards, beyond doubt on both."""
-
-    higher: str  # earns more on the card
-    lower: str
-    here: Interval  # higher minus lower on the card, above 0
-    there: Interval  # the same on the other card, below 0
-
-
-def pairs(
-    money: Mapping[str, FloatArray], seed: int, clusters: IntArray | None = None
-) -> dict[tuple[str, str], Interval]:
-    """Interval of the mean difference of every ordered pair of policies on the same days.
-
-    Parameters
-    ----------
-    money : mapping
-        Policy -> one value per day, in the same order of days.
-    seed : int
-        Every pair meets the same resamples.
-    clusters : IntArray, shape (n,), optional
-        As in `bootstrap`.
-
-    Returns
-    -------
-    dict
-        (a, b) -> a minus b.
-    """
-    found = {}
-    for a, b in combinations(money, 2):
-        gap = paired(money[a], money[b], np.random.default_rng(seed), clusters)
-        found[a, b] = gap
-        found[b, a] = Interval(-gap.high, -gap.point, -gap.low)
-    return found
-
-
-def reversals(
-    here: Mapping[tuple[str, str], Interval], there: Mapping[tuple[str, str], Interval]
-) -> list[Reversal]:
-    """Pairs of policies whose order differs, with intervals that exclude 0 on both cards.
-
-    Parameters
-    ----------
-    here, there : mapping
-        Pairs of policies on either card, from `pairs`.
-
-    Returns
-    -------
-    list of Reversal
-        The clearest first: by the smaller of the two differences.
-    """
-    found = [
-        Reversal(*pair, gap, there[pair])
-        for pair, gap in here.items()
-        if pair in there and gap.low > 0 and there[pair].high < 0
-    ]
-    return sorted(found, key=lambda r: -min(r.here.point, -r.there.point))
