@@ -309,7 +309,9 @@ FUTURES: dict[str, EnvConfig] = {
 }
 
 
-@pytest.mark.parametrize("card", FUTURES)
+@pytest.mark.parametrize(
+    "card", [pytest.param(card, marks=[pytest.mark.slow] * (card == "storm")) for card in FUTURES]
+)
 @pytest.mark.parametrize("rule", agents.names())
 def test_10_no_rule_acts_on_what_is_to_come(rule: str, card: str) -> None:
     """Shocks, prices and demand that nobody can know at a step change no act before it."""
