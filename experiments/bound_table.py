@@ -17,7 +17,7 @@ STAGES = ("tape", "lp", "milp", "prices", "pass")  # + _s
 
 
 def figures(days: pd.DataFrame, label: str) -> dict[str, Any]:
-    """Average records of `experiments.bound.solve`.
+    """Average records of `experiments.verbs.bound.solve`.
 
     Parameters
     ----------

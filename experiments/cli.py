@@ -66,7 +66,7 @@ def main() -> None:
     sys.argv = [f"fleet {verb}", *rest]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises, instead of printing its own report
     try:
-        import_module(f"experiments.{verb}").main()
+        import_module(f"experiments.verbs.{verb}").main()
     except BrokenPipeError:  # `fleet compare --help | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # no second error at exit
         raise SystemExit(1) from None

@@ -20,7 +20,7 @@ from agents.index.view import TunedIndexVectorEnv
 from agents.learned import load, nets
 from agents.learned.policy_file import PolicyFile
 from agents.learned.shipped import FILES, how_trained, shipped
-from experiments import agents as verb
+from experiments.verbs import agents as verb
 from fleet_env import CarsAsRows, FleetCohortVectorEnv, FleetIndexVectorEnv, FleetVectorEnv
 from fleet_env.views import car_rows
 from fleet_env.views.summary import summary

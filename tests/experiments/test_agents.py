@@ -10,8 +10,8 @@ import pytest
 
 from agents import registry
 from agents.heuristics.cheapest_first import CheapestFirst
-from experiments import agents as verb
 from experiments import schema
+from experiments.verbs import agents as verb
 
 PAGE = Path(schema.config_dir()).parent / "docs" / "agents.md"
 

@@ -11,12 +11,12 @@ import pytest
 
 from agents.oracle.bound import bounds_usd, case_of, plan_of
 from agents.oracle.tape import record
-from experiments import bound
 from experiments.bound_settings import BoundSettings
 from experiments.bound_table import figures, note, sentence, table
 from experiments.records import read_csv
 from experiments.report import console
 from experiments.settings import BoundVerbSettings
+from experiments.verbs import bound
 from fleet_env.scenarios import scenario
 from tests.composing import settings_of
 

@@ -9,9 +9,10 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from experiments import cards, schema
+from experiments import schema
 from experiments.across import find_reversals
 from experiments.plots.cards import plot_cards
+from experiments.verbs import cards
 from fleet_env.scenarios import CARDS, scenario
 
 PAGE = Path(schema.config_dir()).parent / "docs" / "cards.md"

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from experiments import report
 from experiments.plots.compare import plot_money
 from experiments.plots.study import plot_changes
-from experiments.study import compute_changes
+from experiments.verbs.study import compute_changes
 from fleet_env.config import DemandConfig, EnvConfig
 from fleet_env.metrics import EPISODE_FIELDS, REWARD_TERMS
 from fleet_env.units import DAYS_PER_MONTH

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from agents import registry
-from experiments import cards, deck, schema
+from experiments import deck, schema
 from experiments.bound_settings import BoundSettings
 from experiments.nearest import nearest
+from experiments.verbs import cards
 from fleet_env.config import EnvConfig
 from fleet_env.config_world import RegionConfig, ShocksConfig
 from fleet_env.scenarios import CARDS, scenario

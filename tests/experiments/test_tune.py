@@ -13,11 +13,11 @@ from matplotlib.figure import Figure
 
 from agents.index import parameters
 from agents.index.scores import earned
-from experiments import tune
 from experiments.plots.tune import plot_search
 from experiments.report import usd_per_car_month
 from experiments.runner import Days, play
 from experiments.settings import TuneSettings
+from experiments.verbs import tune
 from fleet_env.scenarios import scenario
 from tests.composing import settings_of
 

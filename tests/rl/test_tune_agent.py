@@ -12,9 +12,9 @@ pytest.importorskip("optuna")
 
 import yaml
 
-from experiments import tune_agent
 from experiments.records import read_csv
 from experiments.train_settings import RangeSettings, TuneAgentSettings, ValidationSettings
+from experiments.verbs import tune_agent
 from tests.composing import settings_of
 
 DAY = 48  # decisions of two small fleets

@@ -12,11 +12,11 @@ from omegaconf import DictConfig
 
 from agents import registry
 from experiments import report, schema
-from experiments.compare import show
 from experiments.entries import file_hashes
 from experiments.records import RunFolder, write_csv, write_json
 from experiments.runner import play
 from experiments.settings import EvaluateSettings
+from experiments.verbs.compare import show
 
 schema.register()
 

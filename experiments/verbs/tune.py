@@ -73,7 +73,7 @@ def tune(settings: TuneSettings, out: Path) -> TunedFile:
         As written into index.yaml.
     """
     if settings.agent not in AGENTS:
-        learners = schema.agent_names()  # experiments.tune_agent searches theirs
+        learners = schema.agent_names()  # experiments.verbs.tune_agent searches theirs
         hint, listed = nearest(settings.agent, [*AGENTS, *learners]), ", ".join(AGENTS)
         raise ValueError(
             f"agent={settings.agent}: no such agent{hint} ({listed}) or learner "

@@ -1,0 +1,1 @@
+"""The verbs of `fleet`: each a Hydra border and one typed function."""
