@@ -12,29 +12,37 @@ import pandas as pd
 from matplotlib.figure import Figure
 from rich.table import Table
 
-from experiments import deck, headroom_report, report, score
+from experiments import headroom_report, report, score
 from experiments.bounds import refuse
-from experiments.entries import entries, files_of
-from experiments.matrix import play_matrix
+from experiments.html.page import write_page
 from experiments.nearest import nearest
 from experiments.plots.cards import plot_cards
-from experiments.records import RunFolder, flat, write_atomic, write_csv, write_json
-from experiments.scale import Scale, measure_scale
-from experiments.seeds import Pooled
-from experiments.settings import CompareSettings
+from experiments.records import flat, write_atomic, write_csv, write_json
+from experiments.results import Results, Rows
+from experiments.scale import Scale
 from experiments.stats import Interval, Reversal, pairs, reversals
 from fleet_env.config import EnvConfig
 from fleet_env.scenarios import CARDS
 
-Rows = dict[str, list[dict[str, Any]]]  # card -> figures of `report.summarise`, best first
 HEAD_WIDTH, CELL_WIDTH = 40, 13  # of the matrix, most [characters]: card, bound, headroom; a rule
 _ENDS = [f"{where}.{end}" for where in ("here", "there") for end in ("low", "point", "high")]
 REVERSAL_COLUMNS = ["card", "higher", "lower", *_ENDS]
 MATRIX_NOTE = (
     "USD per car-month, mean over days, against the data centre alone. [bold]Bold[/bold]: best "
-    "rule of the card; ~: not distinguishable from it (paired 95 % interval holds 0). Bound: what "
+    "rule of the card; ~: not distinguishable from it (paired test, 5 %, Holm). Bound: what "
     "perfect foresight could earn at most; headroom: share of it above the best plain rule, chosen "
     "on other days. In brackets: cards of more than {max_cars:,} cars are played with so many."
+)
+OVER: dict[str, report.Cell] = {
+    "IQM of score": lambda row: score.interval_text(row, "score_iqm", ".3f"),
+    "mean of cards": lambda row: f"{row['score_mean']:.3f}",
+    "worst card": lambda row: f"{row['score_worst_card']:+.3f}",
+    "USD/car-month": lambda row: f"{row['usd']:+.3f}",
+}
+OVER_NOTE = (
+    "Of cards that are worth it. Score of a day: return / mean bound of its card. IQM: "
+    "interquartile mean over all days of all cards, with 95 % bootstrap interval stratified by "
+    "card (demand days drawn anew within each). Worst card: lowest mean score of a card."
 )
 ORDER_NOTE = (
     "Pairs of rules in the opposite order of {reference}, each with a paired 95 % interval that "
@@ -42,21 +50,15 @@ ORDER_NOTE = (
 )
 
 
-def compare_cards(
-    settings: CompareSettings, cards: Mapping[str, EnvConfig], out: Path
-) -> dict[str, Any]:
-    """Play all policies on all cards; print, write and draw what came out.
+def report_cards(results: Results, out: Path) -> dict[str, Any]:
+    """Write, draw and print what came out on several cards.
 
     Parameters
     ----------
-    settings : CompareSettings
-        Its `env` is not played.
-    cards : mapping
-        Name -> card.
+    results : Results
     out : Path
-        Receives results.csv (records), money.csv (figures by card and policy), reversals.csv,
-        summary.json, cards.png and manifest.json, and with `bound` also bounds.csv, choice.csv,
-        headroom.csv and headroom.png; a rerun into the same folder does only what is missing.
+        Receives money.csv (figures by card and policy), over_cards.csv (scores over all cards),
+        reversals.csv, summary.json, cards.png and report.html, and with bounds also headroom.png.
 
     Returns
     -------
@@ -68,42 +70,25 @@ def compare_cards(
     BoundViolationError
         After all is written, if a policy earned more than its day's bound.
     """
-    policies = entries(settings.policies)
-    reference = _reference(settings, cards)
-    played = {name: deck.small(card, settings.max_cars) for name, card in cards.items()}
-    folder = RunFolder.open(out, "compare", deck.plain_cards(settings, played) | files_of(policies))
-    days = settings.days
-    records = play_matrix("cards:", played, policies, days, settings.seed, folder)
-    scale, seed = None, settings.seed
-    if settings.bound.solve:
-        scale = measure_scale(played, policies, records, settings.bound, days, seed, folder)
-        records = scale.records
-    write_csv(out / "results.csv", records)
-    pooled = Pooled.of(records)
-    parts = {str(name): part for name, part in pooled.records.groupby("card", sort=False)}
-    rows = {name: pooled.summarise(played[name], seed, name) for name in parts}
-    if scale is not None:
-        rows = {card: scale.scored(card, figures) for card, figures in rows.items()}
-    turned = find_reversals(parts, reference, settings.seed)
+    rows, scale = results.rows, results.scale
+    turned = find_reversals(results.parts, results.reference, results.seed)
     _write_tables(rows, turned, out)
-    summary = _summary(rows, turned, reference, cards, played)
-    if scale is not None:
-        summary |= scale.of_all()
-        for name, card in summary["cards"].items():
-            card |= scale.of_card(name)
+    over = results.over_cards()
+    write_csv(out / "over_cards.csv", pd.DataFrame(over))
+    summary = _summary(results, turned) | {"over_cards": over}
     write_json(out / "summary.json", summary)
-    names = {name: _label(cards[name], played[name]) for name in cards}
-    draw(rows, names, reference, settings, out / "cards.png", scale)
+    draw(results, out / "cards.png")
     if scale is not None and scale.headroom:
-        title = f"headroom, {settings.num_episodes} {settings.split} days per card"
+        title = f"headroom, {results.days} per card"
         headroom_report.draw(scale.headroom, title, out / "headroom.png")
-    show(rows, turned, names, reference, settings, out, scale)
+    write_page(results, out / "report.html")
+    show(results, turned, over, out)
     if scale is not None:
         refuse(scale.violations, out)
     return summary
 
 
-def _reference(settings: CompareSettings, cards: Mapping[str, EnvConfig]) -> str:
+def reference_of(wanted: str, cards: Mapping[str, EnvConfig]) -> str:
     """Card that the others are held against: the first where the wanted one is not played.
 
     Raises
@@ -111,11 +96,10 @@ def _reference(settings: CompareSettings, cards: Mapping[str, EnvConfig]) -> str
     ValueError
         If there is no such card at all.
     """
-    if settings.reference not in CARDS:
-        known = list(CARDS)
-        hint = nearest(settings.reference, known)
-        raise ValueError(f"reference={settings.reference}: no such card{hint}")
-    return settings.reference if settings.reference in cards else next(iter(cards))
+    if wanted not in CARDS:
+        hint = nearest(wanted, list(CARDS))
+        raise ValueError(f"reference={wanted}: no such card{hint}")
+    return wanted if wanted in cards else next(iter(cards))
 
 
 def find_reversals(
@@ -150,51 +134,35 @@ def _write_tables(rows: Rows, turned: Mapping[str, Sequence[Reversal]], out: Pat
     write_csv(out / "reversals.csv", pd.DataFrame(found, columns=REVERSAL_COLUMNS))
 
 
-def _summary(
-    rows: Rows,
-    turned: Mapping[str, Sequence[Reversal]],
-    reference: str,
-    cards: Mapping[str, EnvConfig],
-    played: Mapping[str, EnvConfig],
-) -> dict[str, Any]:
+def _summary(results: Results, turned: Mapping[str, Sequence[Reversal]]) -> dict[str, Any]:
+    scale = results.scale
     by_card = {
         name: {
-            "num_cars": cards[name].num_cars,
-            "num_cars_played": played[name].num_cars,
+            "num_cars": results.whole_cars[name],
+            "num_cars_played": results.cards[name].num_cars,
             "ranking": [row["policy"] for row in figures],
             "policies": figures,
             "reversals": [asdict(reversal) for reversal in turned.get(name, ())],
+            **({} if scale is None else scale.of_card(name)),
         }
-        for name, figures in rows.items()
+        for name, figures in results.rows.items()
     }
     changed = [name for name, found in turned.items() if found]
-    return {"reference": reference, "ranking_differs_on": changed, "cards": by_card}
+    head = {"reference": results.reference, "ranking_differs_on": changed, "cards": by_card}
+    return head | ({} if scale is None else scale.of_all())
 
 
-def _label(card: EnvConfig, played: EnvConfig) -> str:
-    if card.num_cars == played.num_cars:
-        return card.name
-    return f"{card.name} ({played.num_cars:,} cars)"
-
-
-def draw(
-    rows: Rows,
-    names: Mapping[str, str],
-    reference: str,
-    settings: CompareSettings,
-    file: Path,
-    scale: Scale | None = None,
-) -> None:
+def draw(results: Results, file: Path) -> None:
     """Draw the money of every rule on every card into a PNG file."""
-    policies = [row["policy"] for row in rows[reference]]
+    rows, names, scale = results.rows, results.labels, results.scale
+    policies = [row["policy"] for row in rows[results.reference]]
     beside = {} if scale is None else {card: _beside(scale, card) for card in rows}
     width, height = 4.0 + 0.85 * len(policies) + 1.6 * bool(beside), 2.2 + 0.36 * len(rows)
     figure = Figure(figsize=(width, height), layout="constrained")
     shown = {names[card]: rows[card] for card in rows}
     labels = {names[card]: text for card, text in beside.items()}
     plot_cards(figure.add_subplot(), shown, policies, labels)
-    title = f"{settings.num_episodes} {settings.split} days per card and rule"
-    figure.suptitle(title, x=0.01, ha="left")
+    figure.suptitle(f"{results.days} per card and rule", x=0.01, ha="left")
     write_atomic(file, lambda path: figure.savefig(path, dpi=150, format="png"))
 
 
@@ -209,32 +177,32 @@ def _beside(scale: Scale, card: str) -> str:
 
 
 def show(
-    rows: Rows,
+    results: Results,
     turned: Mapping[str, Sequence[Reversal]],
-    names: Mapping[str, str],
-    reference: str,
-    settings: CompareSettings,
+    over: Sequence[dict[str, Any]],
     out: Path,
-    scale: Scale | None = None,
 ) -> None:
     """Print the tables and where the files lie."""
     console = report.console()
-    days = f"{settings.num_episodes} {settings.split} days"
+    rows, names, scale, days = results.rows, results.labels, results.scale, results.days
     for card, figures in rows.items():
         title, last = f"{names[card]}: {days}", card == next(reversed(rows))
         note = report.MONEY_NOTE.format(**figures[0]) if last else ""
         console.print(report.table(figures, report.money_columns(figures), title, note))
         if scale is not None:
             console.print(score.table(figures, scale.bound[card], f"{title}, score"))
-    policies = [row["policy"] for row in rows[reference]]
+    policies = [row["policy"] for row in rows[results.reference]]
+    max_cars = max(card.num_cars for card in results.cards.values())
     for block in report.blocks(policies, width=CELL_WIDTH, beside=HEAD_WIDTH):
-        note = MATRIX_NOTE.format(max_cars=settings.max_cars) if block[-1] == policies[-1] else ""
+        note = MATRIX_NOTE.format(max_cars=max_cars) if block[-1] == policies[-1] else ""
         console.print(_matrix(rows, names, block, note, scale))
+    if over:
+        console.print(report.table(over, OVER, f"over all cards, {days} each", OVER_NOTE))
     if scale is not None and scale.headroom:
-        found = {names[card]: row for card, row in scale.headroom.items()}
-        console.print(headroom_report.table(found, f"headroom, {days} per card", scale.choice))
+        title = f"headroom, {days} per card"
+        console.print(headroom_report.table(scale.headroom, title, scale.choice))
     if turned:
-        console.print(_orders(rows, turned, names, reference))
+        console.print(_orders(rows, turned, names, results.reference))
     console.print(f"results: {out}", soft_wrap=True, highlight=False)
 
 

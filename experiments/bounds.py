@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from agents.oracle.bound import bounds_usd
 from experiments.records import code_digest, digest, read_csv, write_csv
-from experiments.runner import Days, Tick
+from experiments.runner import Days
 from fleet_env.config import EnvConfig
 
 CODE = ("fleet_env", "agents.oracle")  # what bounds follow from
@@ -24,9 +24,7 @@ class BoundViolationError(ValueError):
     """A policy earned more than is possible: the bound or the ledger is wrong."""
 
 
-def solve(
-    config: EnvConfig, days: Days, sample_cars: int, file: Path, begin: Callable[[], Tick]
-) -> pd.DataFrame:
+def solve(config: EnvConfig, days: Days, sample_cars: int, file: Path) -> pd.DataFrame:
     """Bound the days of a card, those that no earlier run has solved.
 
     Parameters
@@ -38,8 +36,6 @@ def solve(
     file : Path
         Holds what is solved, written anew after each scenario; rows of another card, split,
         sample or code stay in it and are not used.
-    begin : callable
-        Called at the start of every day, and what it returns at its end: the progress bar.
 
     Returns
     -------
@@ -47,25 +43,41 @@ def solve(
         One row per day in the order of `days`: `key` (of card, split, sample and code), `split`,
         `scenario`, `sample_cars`, `bound_usd` (of the episode and fleet), `solve_s`.
     """
-    head = {"split": days.split, "sample_cars": sample_cars}
-    head["key"] = digest(head | {"card": asdict(config), "code": code_digest(CODE)})
-    kept = read_csv(file) if file.is_file() else pd.DataFrame(columns=COLUMNS)
+    head = _head(config, days, sample_cars)
+    kept = _kept(file)
+    wanted = _wanted(days)
     known = set(kept.loc[kept["key"] == head["key"], "scenario"])
-    wanted = [scenario for batch in days.batches() for scenario in batch]
     missing = [scenario for scenario in wanted if scenario not in known]
-    for _ in known.intersection(wanted):
-        begin()()
     found = bounds_usd(config, days.split, missing, sample_cars)
     for scenario in missing:
-        done, start = begin(), time.perf_counter()
+        start = time.perf_counter()
         row = head | {"scenario": scenario, "bound_usd": next(found)}
         row["solve_s"] = time.perf_counter() - start
         one = pd.DataFrame([row], columns=COLUMNS)
         kept = one if kept.empty else pd.concat([kept, one], ignore_index=True)
         write_csv(file, kept)
-        done()
     mine = kept[kept["key"] == head["key"]].set_index("scenario").loc[wanted]
     return mine.reset_index()[COLUMNS]
+
+
+def solved(config: EnvConfig, days: Days, sample_cars: int, file: Path) -> bool:
+    """Whether `solve` finds all of its days in the file."""
+    kept = _kept(file)
+    mine = kept[kept["key"] == _head(config, days, sample_cars)["key"]]
+    return set(_wanted(days)) <= set(mine["scenario"])
+
+
+def _head(config: EnvConfig, days: Days, sample_cars: int) -> dict[str, Any]:
+    head: dict[str, Any] = {"split": days.split, "sample_cars": sample_cars}
+    return head | {"key": digest(head | {"card": asdict(config), "code": code_digest(CODE)})}
+
+
+def _kept(file: Path) -> pd.DataFrame:
+    return read_csv(file) if file.is_file() else pd.DataFrame(columns=COLUMNS)
+
+
+def _wanted(days: Days) -> list[int]:
+    return [scenario for batch in days.batches() for scenario in batch]
 
 
 def with_bounds(records: pd.DataFrame, bounds: pd.DataFrame) -> pd.DataFrame:

@@ -21,6 +21,7 @@ VERBS = {
     "cards": "the scenario cards and a quick run of each",
     "agents": "the policies: what each does, its source and its settings",
     "evaluate": "one policy on the test days: fleet evaluate policy=NAME",
+    "report": "tables, figures and page of runs, anew from their records: fleet report FOLDER ...",
     "bound": "how good could anyone be: bounds day by day, and what of them is relaxation",
     "study": "change settings one at a time: fleet study ablation; fleet study headroom",
     "train": "train a policy: fleet train agent=ppo_index; go on: fleet train resume=FOLDER",
@@ -95,7 +96,8 @@ def _complain(text: str) -> int:
 def check(arguments: list[str]) -> tuple[str, list[str]]:
     """Split a command line into verb and settings, before Hydra sees it.
 
-    `fleet study NAME` is short for `fleet study study=NAME`; `fleet bench train` and `fleet tune
+    `fleet study NAME` is short for `fleet study study=NAME`, `fleet report A B` for
+    `fleet report runs=[A,B]`; `fleet bench train` and `fleet tune
     agent=LEARNER` have settings of their own.
 
     Raises
@@ -110,11 +112,21 @@ def check(arguments: list[str]) -> tuple[str, list[str]]:
         raise ValueError(f"{verb}: no such verb{nearest(verb, list(VERBS))} ({', '.join(VERBS)})")
     if verb == "study" and rest and re.fullmatch(r"\w+", rest[0]):
         rest[0] = f"study={rest[0]}"
+    if verb == "report":
+        rest = _folders(rest)
     for argument in rest:
         flag = argument.partition("=")[0]
         if flag.startswith("-") and flag not in FLAGS:
             raise ValueError(f"{flag}: no such option{nearest(flag, list(FLAGS))}")
     return _module(verb, rest)
+
+
+def _folders(rest: list[str]) -> list[str]:
+    """Gather the folders of `fleet report A B` into one setting."""
+    runs = [each for each in rest if "=" not in each and not each.startswith("-")]
+    others = [each for each in rest if each not in runs]
+    quoted = ",".join("'" + run.replace("\\", "\\\\").replace("'", "\\'") + "'" for run in runs)
+    return [*others, f"runs=[{quoted}]"] if runs else others
 
 
 def _module(verb: str, rest: list[str]) -> tuple[str, list[str]]:

@@ -94,5 +94,5 @@ def small(card: EnvConfig, max_cars: int) -> EnvConfig:
 
 def plain_cards(settings: Any, cards: Mapping[str, EnvConfig]) -> dict[str, Any]:
     """Turn the settings of a run over cards into JSON data: the cards instead of `env`."""
-    rest = schema.plain(settings, without=("env", "cards", "out", "debug", "bound"))
+    rest = schema.plain(settings, without=("env", "cards", *schema.UNTOUCHED))
     return {**rest, "cards": {name: dataclasses.asdict(card) for name, card in cards.items()}}

@@ -19,9 +19,10 @@ import pandas as pd
 import yaml
 
 from agents import registry
+from agents.base import Policy
 from agents.learned.policy_file import SUFFIX, read_card
 from experiments.nearest import nearest
-from experiments.runner import Days, play
+from experiments.runner import Days, StepHook, play
 from fleet_env.config import EnvConfig
 
 BEST = f"best{SUFFIX}"  # of a run of `fleet train`
@@ -36,6 +37,14 @@ class Entry:
     label: str  # in tables, records and names of files
     name: str  # in `agents.registry`
     options: dict[str, Any] = field(default_factory=dict)
+    own: Policy | None = None  # one that is not in the registry, as it is
+
+    @classmethod
+    def of(cls, policy: str | Policy) -> Entry:
+        """Take a policy in one of the three forms, or an object of one's own."""
+        if isinstance(policy, str):
+            return cls.parse(policy)
+        return cls(policy.name, policy.name, own=policy)
 
     @classmethod
     def parse(cls, text: str, key: str = "policies") -> Entry:
@@ -58,13 +67,32 @@ class Entry:
             hint = nearest(head, list(registry.names()))
             raise ValueError(f"{key}={text}: no such policy, run or policy file{hint}")
         if entry.options:
-            registry.make(entry.name, **entry.options)  # an error here, not half-way
+            entry.make()  # an error here, not half-way
         return entry
 
-    def play(self, config: EnvConfig, days: Days, seed: int) -> pd.DataFrame:
-        """Play it on all days; records of `experiments.runner.play` under its label."""
-        records = play(config, self.name, days, seed, self.options)
-        return records.assign(policy=self.label)
+    @property
+    def training_seed(self) -> int | None:
+        """Seed of the training that it came from; None of all other policies."""
+        seed = self.label.partition(SEED)[2]
+        return int(seed) if seed else None
+
+    def make(self) -> Policy:
+        """Build the policy."""
+        return registry.make(self.name, **self.options) if self.own is None else self.own
+
+    def play(
+        self, config: EnvConfig, days: Days, seed: int, on_step: StepHook | None = None
+    ) -> pd.DataFrame:
+        """Play it on all days; records of `experiments.runner.play` under its label.
+
+        With `training_seed`, missing where there is none.
+        """
+        who = self.name if self.own is None else self.own
+        records = play(config, who, days, seed, self.options, on_step)
+        records["policy"] = self.label
+        seeds = pd.array([self.training_seed] * len(records), dtype="Int64")
+        records.insert(1, "training_seed", seeds)
+        return records
 
 
 def _file(text: str) -> Path | None:
@@ -101,7 +129,7 @@ def _label_of_training(file: Path, options: Mapping[str, Any]) -> str:
     return f"{head}{SEED}{training['seed']}" if "seed" in training else head
 
 
-def entries(texts: Sequence[str], key: str = "policies") -> list[Entry]:
+def entries(texts: Sequence[str | Policy], key: str = "policies") -> list[Entry]:
     """Read who is wanted; every registered policy where nobody is named.
 
     Raises
@@ -109,8 +137,9 @@ def entries(texts: Sequence[str], key: str = "policies") -> list[Entry]:
     ValueError
         If one is unknown, or two have the same label: before anything is played.
     """
-    found = [Entry.parse(text, key) for text in texts or registry.names()]
-    seen: dict[str, str] = {}
+    wanted = texts or registry.names()
+    found = [Entry.parse(one, key) if isinstance(one, str) else Entry.of(one) for one in wanted]
+    seen: dict[str, str | Policy] = {}
     for text, entry in zip(texts, found, strict=False):
         if entry.label in seen:
             raise ValueError(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,12 +14,10 @@ import pandas as pd
 from agents import registry
 from experiments import bounds, report, score
 from experiments.bound_settings import BoundSettings
-from experiments.entries import Entry
-from experiments.matrix import play_matrix
-from experiments.records import RunFolder
-from experiments.runner import Days, progress
+from experiments.matrix import Matrix
+from experiments.pool import Task, do_all
+from experiments.runner import Days
 from experiments.stats import Interval, bootstrap, paired, ratio, ratio_change
-from fleet_env.config import EnvConfig
 from fleet_env.types import FloatArray
 from fleet_env.units import DAYS_PER_MONTH
 
@@ -176,42 +175,45 @@ def _rng(seed: int) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
-def play_choice(
-    cards: Mapping[str, EnvConfig],
-    policies: Sequence[Entry],
-    settings: BoundSettings,
-    days: Days,
-    seed: int,
-    folder: RunFolder,
-    column: str = "card",
-) -> pd.DataFrame | None:
-    """Play the rules and planners among `policies` on the days of the choice.
+def choice_matrix(played: Matrix, settings: BoundSettings) -> Matrix | None:
+    """Rules and planners among those who are played, on the days of the choice.
 
     None if there is no plain rule among them.
     """
-    wanted = [one for one in policies if is_plain(one.label) or is_planner(one.label)]
+    wanted = [one for one in played.policies if is_plain(one.label) or is_planner(one.label)]
     if not any(is_plain(one.label) for one in wanted):
         return None
-    other = settings.other_days(days)
+    other = settings.other_days(played.days)
     under = f"choice/{other.split}_{other.first}_{other.count}/"
-    return play_matrix("choice of a rule:", cards, wanted, other, seed, folder, column, under)
+    return replace(played, policies=wanted, days=other, under=under, traced=False)
+
+
+def bound_tasks(played: Matrix, settings: BoundSettings) -> list[Task]:
+    """List the days that no earlier run has bounded; see `solve_bounds`."""
+    return [
+        Task(f"{name} bound", partial(bounds.solve, card, day, settings.sample_cars, file))
+        for name, card in played.cards.items()
+        for day in played.days.singly()
+        if not bounds.solved(card, day, settings.sample_cars, file := _file(played, name, day))
+    ]
 
 
 def solve_bounds(
-    cards: Mapping[str, EnvConfig],
-    settings: BoundSettings,
-    days: Days,
-    folder: RunFolder,
-    column: str = "card",
+    played: Matrix, settings: BoundSettings, column: str = "card", workers: int = 1
 ) -> pd.DataFrame:
-    """Bound the days of several cards; kept as `records/<name>/bounds.csv`."""
+    """Bound the days of several cards; each kept as `records/<name>/bounds/<split>_<number>.csv`."""
+    do_all("bounds:", bound_tasks(played, settings), workers)
     frames = []
-    with progress("bounds:", len(cards) * days.count) as begin:
-        for name, card in cards.items():
-            file = folder.part(f"{name}/bounds")
-            found = bounds.solve(card, days, settings.sample_cars, file, partial(begin, name))
+    for name, card in played.cards.items():
+        for day in played.days.singly():
+            found = bounds.solve(card, day, settings.sample_cars, _file(played, name, day))
             frames.append(found.assign(**{column: name}))
     return pd.concat(frames, ignore_index=True)
+
+
+def _file(played: Matrix, name: str, day: Days) -> Path:
+    folder = played.folder.path / "records" / name / "bounds"
+    return folder / f"{day.split}_{day.first}.csv"
 
 
 def plain_row(found: Headroom) -> dict[str, Any]:

@@ -15,14 +15,16 @@ from experiments.entries import entries
 from experiments.headroom import (
     Change,
     Headroom,
+    bound_tasks,
     change,
+    choice_matrix,
     measure_all,
     plain_row,
-    play_choice,
     solve_bounds,
 )
-from experiments.matrix import play_matrix
-from experiments.records import RunFolder, write_csv, write_json
+from experiments.matrix import Matrix
+from experiments.pool import do_all
+from experiments.records import RunFolder, write_csv, write_json, write_parquet
 from experiments.settings import StudySettings
 from fleet_env.config import EnvConfig
 
@@ -52,9 +54,9 @@ def headroom_study(
     cards : mapping
         Name -> card, or variant of one.
     folder : RunFolder
-        Receives results.csv (records with bounds), choice.csv (records of the days on which rules
-        are chosen), bounds.csv, headroom.csv, summary.json and headroom.png; for variants also
-        changes.csv and changes.png. A rerun into the same folder does only what is missing.
+        Receives results.parquet (records with bounds), choice.parquet (records of the days on
+        which rules are chosen), bounds.csv, headroom.csv, summary.json and headroom.png; for
+        variants also changes.csv and changes.png. A rerun into the same folder does only what is missing.
     base : str, optional
         Variant that the others are held against.
     absent : str
@@ -85,24 +87,25 @@ def _measure(
     column: str,
     base: str | None,
 ) -> Measured:
-    policies = entries(settings.policies)
-    days, seed = settings.days, settings.seed
-    choice = play_choice(cards, policies, settings.bound, days, seed, folder, column)
-    if choice is None:
+    played = Matrix(cards, entries(settings.policies), settings.days, settings.seed, folder)
+    bound = settings.bound
+    matrix = choice_matrix(played, bound)
+    if matrix is None:
         raise ValueError(f"policies={settings.policies}: expected a plain rule among them")
-    title = f"{settings.study.name}:"
-    records = play_matrix(title, cards, policies, days, seed, folder, column)
-    bounds = solve_bounds(cards, settings.bound, days, folder, column)
-    records = with_bounds(records, bounds)
+    tasks = [*bound_tasks(played, bound), *played.tasks(), *matrix.tasks()]
+    do_all(f"{settings.study.name}:", tasks, settings.workers)
+    choice, bounds = matrix.records(column), solve_bounds(played, bound, column)
+    records = with_bounds(played.records(column), bounds)
     write_csv(folder.path / "bounds.csv", bounds)
-    write_csv(folder.path / "choice.csv", choice)
-    write_csv(folder.path / "results.csv", records)
-    found = measure_all(records, choice, seed, column)
+    write_parquet(folder.path / "choice.parquet", choice)
+    write_parquet(folder.path / "results.parquet", records)
+    folder.close()
+    found = measure_all(records, choice, settings.seed, column)
     parts = {str(name): part for name, part in records.groupby(column, sort=False)}
     changes = {}
     if base is not None:
         changes = {
-            name: change(part, parts[base], (found[name].rule, found[base].rule), seed)
+            name: change(part, parts[base], (found[name].rule, found[base].rule), settings.seed)
             for name, part in parts.items()
             if name != base
         }

@@ -8,8 +8,9 @@ import os
 import platform
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
 from importlib.util import find_spec
@@ -18,7 +19,8 @@ from typing import Any
 
 import pandas as pd
 
-VERSIONS_OF = ("fleet-env", "numpy", "gymnasium", "scipy", "pandas", "hydra-core")
+VERSIONS_OF = ("fleet-env", "numpy", "gymnasium", "scipy", "pandas", "pyarrow", "hydra-core")
+MANIFEST = "manifest.json"
 
 
 def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
@@ -40,6 +42,25 @@ def write_csv(path: Path, frame: pd.DataFrame) -> None:
 def read_csv(path: Path) -> pd.DataFrame:
     """Read what `write_csv` wrote, bit for bit."""
     return pd.read_csv(path, float_precision="round_trip")
+
+
+def write_parquet(path: Path, frame: pd.DataFrame) -> None:
+    """Write records: types are kept, to the bit."""
+    write_atomic(path, lambda file: frame.to_parquet(file, index=False))
+
+
+def read_parquet(path: Path) -> pd.DataFrame:
+    """Read what `write_parquet` wrote.
+
+    Raises
+    ------
+    ValueError
+        If there is no such file, or it holds something else.
+    """
+    try:
+        return pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path}: expected records in Parquet ({error})") from error
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -102,8 +123,13 @@ def manifest(verb: str, config: Mapping[str, Any]) -> dict[str, Any]:
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
         "arguments": sys.argv[1:],
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "started": _now(),
+        "wall_s": 0.0,  # grows with every finished run into the folder
     }
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +137,7 @@ class RunFolder:
     """The folder of one run; finished parts stay, so that a rerun only does what is missing."""
 
     path: Path
+    opened_s: float = field(default_factory=time.perf_counter)
 
     @classmethod
     def open(cls, path: Path, verb: str, config: Mapping[str, Any]) -> RunFolder:
@@ -129,7 +156,7 @@ class RunFolder:
             If the folder holds a run of another verb, configuration or code.
         """
         now = manifest(verb, config)
-        file = path / "manifest.json"
+        file = path / MANIFEST
         if file.is_file():
             before = json.loads(file.read_text("utf-8"))
             different = list(_differences(before, now))
@@ -143,14 +170,21 @@ class RunFolder:
 
     def part(self, name: str) -> Path:
         """Return the file of one finished part, for instance of one policy."""
-        return self.path / "records" / f"{name}.csv"
+        return self.path / "records" / f"{name}.parquet"
 
     def get(self, name: str, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
         """Read the part if an earlier run finished it, else make and keep it."""
         file = self.part(name)
         if not file.is_file():
-            write_csv(file, make())
-        return read_csv(file)
+            write_parquet(file, make())
+        return read_parquet(file)
+
+    def close(self) -> None:
+        """Add the time since the run was opened to its manifest, and say when it ended."""
+        file = self.path / MANIFEST
+        content = json.loads(file.read_text("utf-8"))
+        content["wall_s"] = round(content["wall_s"] + time.perf_counter() - self.opened_s, 1)
+        write_json(file, content | {"finished": _now()})
 
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:

@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from experiments.stats import Interval, bootstrap, iqm, paired, worst_decile
+from experiments.stats import Interval, bootstrap, holm, iqm, p_value, paired, worst_decile
+from experiments.stats.bootstrap import LEVEL
 from fleet_env.config import EnvConfig
 from fleet_env.metrics import REWARD_TERMS
 from fleet_env.types import CLASSES, FloatArray, IntArray
@@ -46,7 +47,9 @@ def summarise(records: pd.DataFrame, config: EnvConfig, seed: int) -> list[dict[
         `usd`, `usd_low`, `usd_high`: mean over days of USD per car-month against `dc_only` (or
         against 0, its score by construction, if it was not played) and its 95 % interval, by
         demand day; `minus_best` with `_low` and `_high`: the same of the paired difference to the
-        best policy, and `ties_best`: whether that interval holds 0 (False for the best itself);
+        best policy; `p_best`: two-sided p-value of that difference, corrected for the number of
+        policies (Holm), and `ties_best`: whether it is above 5 % (False for the best itself);
+        `beats_best`: share of the days on which the policy earns more, equal days by half;
         `usd_iqm`, `usd_worst_decile`: other statistics of the same days; `usd/<term>`: the mean
         money by term, which adds up to `usd`; `demand_days`: distinct days of the
         demand trace; and the service, energy and owner figures of `_service` and `_energy`. A
@@ -56,12 +59,13 @@ def summarise(records: pd.DataFrame, config: EnvConfig, seed: int) -> list[dict[
     money = {name: usd_per_car_month(part) for name, part in parts.items()}
     reference = money.get(REFERENCE, 0.0)
     best = max(money, key=lambda name: float(money[name].mean()))
+    by_p = _ties(best, money, parts[best]["trace_day"].to_numpy())
     rows = []
     for name, part in parts.items():
         days = part["trace_day"].to_numpy()
         row = {"policy": name, "episodes": len(part), "demand_days": len(np.unique(days))}
         row |= interval("usd", bootstrap(money[name] - reference, _rng(seed), days))
-        row |= _minus_best(name, best, money, days, seed)
+        row |= _minus_best(name, best, money, days, seed) | by_p[name]
         row |= {"usd_iqm": float(iqm(money[name] - reference))}
         row |= {"usd_worst_decile": worst_decile(money[name] - reference)}
         rows.append(row | _terms(part) | _service(part, config) | _energy(part, config))
@@ -83,9 +87,21 @@ def _minus_best(
     name: str, best: str, money: dict[str, FloatArray], days: IntArray, seed: int
 ) -> dict[str, Any]:
     if name == best:
-        return {**interval("minus_best", None), "ties_best": False}
-    difference = paired(money[name], money[best], _rng(seed), days)
-    return {**interval("minus_best", difference), "ties_best": not difference.excludes_zero}
+        return {**interval("minus_best", None), "beats_best": None}
+    a, b = money[name], money[best]
+    wins = float(np.where(a == b, 0.5, a > b).mean())
+    return {**interval("minus_best", paired(a, b, _rng(seed), days)), "beats_best": wins}
+
+
+def _ties(best: str, money: dict[str, FloatArray], days: IntArray) -> dict[str, dict[str, Any]]:
+    """Tell which policies cannot be told from the best, corrected for how many are asked about."""
+    others = [name for name in money if name != best]
+    found = holm([p_value(money[name], money[best], days) for name in others])
+    rows = {
+        name: {"p_best": p, "ties_best": p > 1 - LEVEL}
+        for name, p in zip(others, found, strict=True)
+    }
+    return {best: {"p_best": None, "ties_best": False}, **rows}
 
 
 def _terms(part: pd.DataFrame) -> dict[str, float]:
@@ -185,6 +201,7 @@ MAX_LABEL = 18  # of a policy in a line, as the longest name of a rule [characte
 MONEY: dict[str, Cell] = {
     "USD/car-month": _usd,
     "minus best": _difference,
+    "beats best": _number("beats_best", ".0%"),
     "IQM": _number("usd_iqm", "+.3f"),
     "worst 10 %": _number("usd_worst_decile", "+.3f"),
 }
@@ -234,9 +251,10 @@ ENERGY: dict[str, Cell] = {
 MONEY_NOTE = (
     "Mean over days, against the data centre alone; minus best: against the best policy, paired by "
     "day; 95 % bootstrap intervals by demand day ({demand_days} distinct ones among the {episodes} "
-    "days). ~: holds 0, not distinguishable from the best. IQM: interquartile mean. Worst 10 %: "
-    "mean of the worst tenth of the days. Of trainings with several seeds, every day is the mean "
-    "over seeds."
+    "days). ~: not distinguishable from the best (paired t-test over demand days, 5 %, Holm's "
+    "correction for the number of policies). Beats best: share of days. IQM: interquartile mean. "
+    "Worst 10 %: mean of the worst tenth of the days. Of trainings with several seeds, every day "
+    "is the mean over seeds."
 )
 TERMS_NOTE = (
     "Mean over days against the data centre alone; the terms add up to it. Capacity: what cars "

@@ -24,7 +24,7 @@ from fleet_env.types import CLASSES
 from fleet_env.units import MIN_PER_H
 from fleet_env.vector_env import FleetVectorEnv
 
-StepHook = Callable[[int, Sequence[int], dict[str, Any]], None]  # step, scenarios, info
+StepHook = Callable[[int, Sequence[int], Obs, dict[str, Any]], None]
 Tick = Callable[[], None]
 
 
@@ -44,10 +44,15 @@ class Days:
         days = list(range(self.first, self.first + self.count))
         return [days[i : i + self.num_envs] for i in range(0, len(days), self.num_envs)]
 
+    def singly(self) -> list[Days]:
+        """Cut into single days."""
+        numbers = range(self.first, self.first + self.count)
+        return [Days(self.split, number, 1, 1) for number in numbers]
+
 
 def play(
     config: EnvConfig,
-    policy_name: str,
+    policy: str | Policy,
     days: Days,
     seed: int,
     options: dict[str, Any] | None = None,
@@ -61,14 +66,15 @@ def play(
     Parameters
     ----------
     config : EnvConfig
-    policy_name : str
-        A name of `agents.registry`.
+    policy : str or Policy
+        A name of `agents.registry`, or a policy of one's own.
     days : Days
     seed : int
     options : dict, optional
-        Keyword arguments of the policy.
+        Keyword arguments of a policy that is named.
     on_step : callable, optional
-        Called after every step with its number, the scenarios of the rows, and `info`.
+        Called after every step with its number, the scenarios of the rows, what was seen before
+        the step, and `info`.
 
     Returns
     -------
@@ -80,23 +86,24 @@ def play(
         `decision_s` (median seconds per decision of one fleet).
     """
     frames = []
+    name = policy if isinstance(policy, str) else policy.name
     for scenarios in days.batches():
         env = FleetVectorEnv(num_envs=len(scenarios), split=days.split, config=config)
-        policy = registry.make(policy_name, **_told(config, policy_name, options or {}))
-        rng = np.random.default_rng([seed, zlib.crc32(policy_name.encode()), *scenarios])
-        episode = _episode(env, policy, scenarios, rng, on_step)
+        player = _named(config, policy, options or {}) if isinstance(policy, str) else policy
+        rng = np.random.default_rng([seed, zlib.crc32(name.encode()), *scenarios])
+        episode = _episode(env, player, scenarios, rng, on_step)
         env.close()
-        head = {"policy": policy_name, "split": days.split}
+        head = {"policy": name, "split": days.split}
         size = {"num_cars": config.num_cars, "days": config.days}
         frames.append(pd.DataFrame({**head, **size, **_start(env), **episode}))
     return pd.concat(frames, ignore_index=True)
 
 
-def _told(config: EnvConfig, policy_name: str, options: dict[str, Any]) -> dict[str, Any]:
-    """Add the length of a step to the settings of a policy that plans with it."""
-    if "step_h" not in registry.setting_names(policy_name):
-        return options
-    return {"step_h": config.step_min / MIN_PER_H} | options
+def _named(config: EnvConfig, name: str, options: dict[str, Any]) -> Policy:
+    """Build a policy; one that plans with the length of a step is told it."""
+    if "step_h" in registry.setting_names(name):
+        options = {"step_h": config.step_min / MIN_PER_H} | options
+    return registry.make(name, **options)
 
 
 def _start(env: FleetVectorEnv) -> dict[str, Any]:
@@ -134,9 +141,9 @@ def _episode(
         kwh = kwh_per_request @ [info[f"metric/on_time_{name}"] for name in CLASSES]
         dc_kwh += kwh
         dc_carbon_kg += kwh * carbon_kg_per_kwh
-        obs = cast("Obs", after)
         if on_step is not None:
-            on_step(step, scenarios, info)
+            on_step(step, scenarios, obs, info)
+        obs = cast("Obs", after)
     return {
         **{name: np.asarray(sums) for name, sums in info["episode_sums"].items()},
         "dc_kwh": dc_kwh,

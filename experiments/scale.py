@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
-from experiments import headroom_report, score
-from experiments.bound_settings import BoundSettings
+from experiments import score
 from experiments.bounds import violations, with_bounds
-from experiments.entries import Entry
-from experiments.headroom import Headroom, measure_all, plain_row, play_choice, solve_bounds
-from experiments.records import RunFolder, write_csv
-from experiments.runner import Days
+from experiments.headroom import Headroom, measure_all, plain_row
 from experiments.seeds import Pooled
-from fleet_env.config import EnvConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,53 +43,39 @@ class Scale:
         wrong = self.violations.to_dict("records")
         return {"choice": self.choice, "passes_gate": passed, "violations": wrong}
 
+    @classmethod
+    def of(
+        cls, records: pd.DataFrame, bounds: pd.DataFrame, choice: pd.DataFrame | None, seed: int
+    ) -> Scale:
+        """Score everybody, and the best plain rule of other days, against the bounds.
 
-def measure_scale(
-    cards: Mapping[str, EnvConfig],
-    policies: Sequence[Entry],
-    records: pd.DataFrame,
-    settings: BoundSettings,
-    days: Days,
-    seed: int,
-    folder: RunFolder,
-) -> Scale:
-    """Choose the best plain rule of every card on other days, solve the bounds, score everybody.
+        Parameters
+        ----------
+        records : pandas.DataFrame
+            Of `experiments.matrix.Matrix`.
+        bounds : pandas.DataFrame
+            Of the same cards and days.
+        choice : pandas.DataFrame, optional
+            Records of the days on which the best plain rule of every card is chosen.
+        seed : int
+            Of the bootstrap.
+        """
+        records = with_bounds(records.drop(columns="bound_usd", errors="ignore"), bounds)
+        pooled = Pooled.of(records).records
+        parts = {str(name): part for name, part in pooled.groupby("card", sort=False)}
+        bound = {
+            name: score.bound_row(part, bounds[bounds["card"] == name], seed)
+            for name, part in parts.items()
+        }
+        return cls(
+            records=records,
+            bound=bound,
+            scores={name: score.scores(part, seed) for name, part in parts.items()},
+            headroom=measure_all(records, choice, seed),
+            choice="" if choice is None else _days(choice),
+            violations=violations(records),
+        )
 
-    Parameters
-    ----------
-    cards : mapping
-        Name -> card.
-    policies : sequence of Entry
-        Those that were played.
-    records : pandas.DataFrame
-        Of `days`, with the name of the card.
-    settings : BoundSettings
-    days : Days
-    seed : int
-        Of random policies and of the bootstrap.
-    folder : RunFolder
-        Receives bounds.csv, choice.csv and headroom.csv.
-    """
-    other, out = settings.other_days(days), folder.path
-    choice = play_choice(cards, policies, settings, days, seed, folder)
-    bounds = solve_bounds(cards, settings, days, folder)
-    write_csv(out / "bounds.csv", bounds)
-    records = with_bounds(records, bounds)
-    found = measure_all(records, choice, seed)
-    if choice is not None:
-        write_csv(out / "choice.csv", choice)
-        write_csv(out / "headroom.csv", headroom_report.frame(found))
-    pooled = Pooled.of(records).records
-    parts = {str(name): part for name, part in pooled.groupby("card", sort=False)}
-    bound_rows = {
-        name: score.bound_row(part, bounds[bounds["card"] == name], seed)
-        for name, part in parts.items()
-    }
-    return Scale(
-        records=records,
-        bound=bound_rows,
-        scores={name: score.scores(part, seed) for name, part in parts.items()},
-        headroom=found,
-        choice=f"{other.count} {other.split} days",
-        violations=violations(records),
-    )
+
+def _days(choice: pd.DataFrame) -> str:
+    return f"{choice['scenario'].nunique()} {choice['split'].iloc[0]} days"

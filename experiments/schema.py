@@ -24,6 +24,7 @@ from experiments.settings import (
     CompareSettings,
     EvaluateSettings,
     PolicySettings,
+    ReportSettings,
     StudySettings,
     StudyTable,
     TuneSettings,
@@ -37,10 +38,12 @@ from experiments.train_settings import (
 from fleet_env.config import EnvConfig
 
 Settings = TypeVar("Settings")
+UNTOUCHED = ("out", "debug", "bound", "workers")  # settings that records do not depend on
 
 
 ROOTS: dict[str, type] = {
     "bound": BoundVerbSettings,
+    "report": ReportSettings,
     "cards": CardsSettings,
     "compare": CompareSettings,
     "evaluate": EvaluateSettings,
@@ -59,7 +62,8 @@ def register() -> None:
     store, card = ConfigStore.instance(), _no_accelerators()
     for verb, root in ROOTS.items():
         settings = OmegaConf.structured(root)
-        settings.env = card
+        if "env" in get_type_hints(root):
+            settings.env = card
         store.store(name=f"{verb}_schema", node=settings)
     store.store(group="env", name="env_schema", node=card)
     store.store(group="study", name="study_schema", node=StudyTable)
@@ -156,7 +160,7 @@ def typed(cfg: DictConfig, root: type[Settings]) -> Settings:
     return settings
 
 
-def plain(settings: Any, *, without: tuple[str, ...] = ("out", "debug", "bound")) -> dict[str, Any]:
+def plain(settings: Any, *, without: tuple[str, ...] = UNTOUCHED) -> dict[str, Any]:
     """Turn typed settings into JSON data, without what does not touch the records of policies."""
     content = dataclasses.asdict(settings)
     return {key: value for key, value in content.items() if key not in without}
@@ -180,6 +184,13 @@ def changed(config: EnvConfig, overrides: list[str]) -> EnvConfig:
             OmegaConf.update(card, key, {}, merge=False)
         card = OmegaConf.merge(card, change)
     return cast("EnvConfig", OmegaConf.to_object(card))
+
+
+def card_of(content: Mapping[str, Any]) -> EnvConfig:
+    """Turn the plain data of a card, from a manifest, back into the card."""
+    card = _no_accelerators()
+    card.demand.batch_deadline_shares = {}
+    return cast("EnvConfig", OmegaConf.to_object(OmegaConf.merge(card, content)))
 
 
 def setting_keys(root: type, prefix: str = "") -> Iterator[str]:

@@ -45,10 +45,11 @@ class RunSettings(DaySettings):
 
     num_envs: int = 20  # scenarios played side by side
     seed: int = 0  # of random policies and of the bootstrap; scenarios have their own numbers
+    workers: int = 0  # processes; 0: one per core (timings of decisions are steadier with 1)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        at_least(self, "", num_envs=1)
+        at_least(self, "", num_envs=1, workers=0)
         if self.env.observation != "cars":
             raise ValueError(
                 "env.observation='fleet': expected cars, which policies choose from "
@@ -75,6 +76,20 @@ class CompareSettings(RunSettings):
         super().__post_init__()
         if self.bound.solve:
             self.bound.other_days(self.days)
+
+
+@dataclass
+class ReportSettings:
+    """Root of `conf/report.yaml`."""
+
+    runs: list[str] = field(default_factory=list)  # folders of fleet compare or fleet evaluate
+    out: str = MISSING
+    debug: bool = False
+
+    def __post_init__(self) -> None:
+        require(
+            bool(self.runs), "runs", self.runs, "a folder of fleet compare: fleet report FOLDER"
+        )
 
 
 @dataclass

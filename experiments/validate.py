@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from experiments import bounds, report
-from experiments.runner import Days, Tick, play
+from experiments.runner import Days, play
 from experiments.score import MIN_USD_PER_CAR_DAY
 from experiments.train_settings import ValidationSettings
 from fleet_env.config import EnvConfig
@@ -80,7 +80,7 @@ class Validator:
     def _bound(self, card: EnvConfig) -> float:
         settings = self._settings
         file = Path(settings.bounds_file)
-        solved = bounds.solve(card, self._days, settings.sample_cars, file, _silent)
+        solved = bounds.solve(card, self._days, settings.sample_cars, file)
         car_months = card.num_cars * card.days / DAYS_PER_MONTH
         return float(solved["bound_usd"].mean()) / car_months
 
@@ -88,7 +88,3 @@ class Validator:
 def headline(figures: Mapping[str, float]) -> float:
     """Return what policies are chosen by: the score, or USD where there is none."""
     return figures.get("validation/score", figures["validation/usd"])
-
-
-def _silent() -> Tick:
-    return lambda: None

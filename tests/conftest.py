@@ -54,6 +54,7 @@ def fleet(
     from experiments import cli  # here: most tests need nothing of it
 
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("experiments.pool.num_cores", lambda: 1)  # no other processes
     monkeypatch.setenv("HYDRA_FULL_ERROR", "0")  # restored afterwards: the command sets it
 
     def run(*arguments: str) -> tuple[int, str, str]:

@@ -54,7 +54,7 @@ def plot_cards(
     ax.set_yticks(range(len(rows)), labels=list(rows))
     ax.set_title(
         "USD per car-month against the data centre alone, mean over days\n"
-        "(frame: best of the card; ~: paired 95 % interval to the best holds 0)",
+        "(frame: best of the card; ~: not distinguishable from it, paired test, 5 %, Holm)",
         fontsize=9,
         loc="left",
     )

@@ -17,8 +17,16 @@ from rich.table import Table
 
 from experiments import deck, report, schema
 from experiments.entries import entries, files_of
-from experiments.matrix import play_matrix
-from experiments.records import RunFolder, flat, read_csv, write_atomic, write_csv, write_json
+from experiments.matrix import Matrix, play_matrix
+from experiments.records import (
+    RunFolder,
+    flat,
+    read_csv,
+    write_atomic,
+    write_csv,
+    write_json,
+    write_parquet,
+)
 from experiments.settings import CardsSettings
 from fleet_env.config import EnvConfig
 from fleet_env.generators.start import mean_plugged_linked
@@ -68,7 +76,7 @@ def list_cards(
     cards : mapping
         Name -> card.
     out : Path
-        Receives cards.csv, cards.json and manifest.json; with `play` also results.csv, without
+        Receives cards.csv, cards.json and manifest.json; with `play` also results.parquet, without
         it cards.md, the page docs/cards.md.
 
     Returns
@@ -116,9 +124,10 @@ def _measure(
     policies = entries(settings.policies)
     played = {name: deck.small(card, settings.max_cars) for name, card in cards.items()}
     folder = RunFolder.open(out, "cards", deck.plain_cards(settings, played) | files_of(policies))
-    days = settings.days
-    records = play_matrix("cards:", played, policies, days, settings.seed, folder)
-    write_csv(out / "results.csv", records)
+    matrix = Matrix(played, policies, settings.days, settings.seed, folder)
+    records = play_matrix("cards:", matrix, workers=settings.workers)
+    write_parquet(out / "results.parquet", records)
+    folder.close()
     figures = {}
     for name, part in records.groupby("card", sort=False):
         card = played[str(name)]

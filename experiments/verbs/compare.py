@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from textwrap import fill
 from typing import Any
 
 import hydra
-from matplotlib.figure import Figure
 from omegaconf import DictConfig
 
-from experiments import deck, report, schema, score
-from experiments.across import compare_cards
-from experiments.bounds import refuse
+from experiments import deck, schema
+from experiments.across import reference_of, report_cards
 from experiments.entries import entries, files_of
-from experiments.headroom import NOTE, sentence
-from experiments.matrix import play_matrix
-from experiments.plots.compare import plot_money
-from experiments.records import RunFolder, write_atomic, write_csv, write_json
-from experiments.scale import Scale, measure_scale
-from experiments.seeds import Pooled
-from experiments.settings import CompareSettings, RunSettings
-
-WIDTH_OF_TITLE = 110  # of the figure [characters]
+from experiments.gather import gather
+from experiments.matrix import Matrix
+from experiments.one_card import report_card
+from experiments.records import RunFolder
+from experiments.settings import CompareSettings
+from fleet_env.config import EnvConfig
 
 schema.register()
 
@@ -42,86 +36,56 @@ def _one_or_several(settings: CompareSettings, out: Path) -> None:
 
 
 def compare(settings: CompareSettings, out: Path) -> list[dict[str, Any]]:
-    """Play all policies on the same days; print, write and draw what came out.
+    """Play all policies on the same days of one card; print, write and draw what came out.
 
     Parameters
     ----------
     settings : CompareSettings
     out : Path
-        Receives results.csv, summary.json, compare.png and manifest.json, and with `bound` also
-        bounds.csv and choice.csv (records of the days on which the best plain rule is chosen); a
-        rerun into the same folder plays and solves only what is missing.
+        Receives results.parquet (records), what `experiments.one_card.report_card` writes, and
+        manifest.json, with `bound` also bounds.csv, choice.parquet (records of the days on which
+        the best plain rule is chosen) and headroom.csv; a rerun into the same folder plays and
+        solves only what is missing.
 
     Returns
     -------
     list of dict
-        Figures of `experiments.report.summarise`, best policy first; with `bound` also those of
-        `experiments.score.scores`.
-
-    Raises
-    ------
-    BoundViolationError
-        After all is written, if a policy earned more than its day's bound.
+        As of `report_card`, which also raises.
     """
-    card, played = settings.env, entries(settings.policies)
-    folder = RunFolder.open(out, "compare", schema.plain(settings) | files_of(played))
-    cards, days, seed = {card.name: card}, settings.days, settings.seed
-    records = play_matrix("compare:", cards, played, days, seed, folder)
-    pooled, scale = Pooled.of(records), None
-    if settings.bound.solve:
-        scale = measure_scale(cards, played, records, settings.bound, days, seed, folder)
-        records, pooled = scale.records, Pooled.of(scale.records)
-    write_csv(out / "results.csv", records.drop(columns="card"))
-    rows = pooled.summarise(card, seed)
-    summary: dict[str, Any] = {"env": card.name}
-    if scale is not None:
-        rows = scale.scored(card.name, rows)
-        summary |= scale.of_all() | scale.of_card(card.name)
-    write_json(out / "summary.json", summary | {"policies": rows})
-    draw(rows, settings.env.name, out / "compare.png", scale)
-    if scale is not None:
-        show_scale(rows, settings, scale)
-    show(rows, settings, out)
-    if scale is not None:
-        refuse(scale.violations, out)
-    return rows
+    card, policies = settings.env, entries(settings.policies)
+    folder = RunFolder.open(out, "compare", schema.plain(settings) | files_of(policies))
+    cards, days = {card.name: card}, settings.days
+    played = Matrix(cards, policies, days, settings.seed, folder, traced=True)
+    return report_card(gather(played, settings.bound, workers=settings.workers), out)
 
 
-def draw(rows: Sequence[dict[str, Any]], env: str, file: Path, scale: Scale | None = None) -> None:
-    """Draw the comparison into a PNG file."""
-    figure = Figure(figsize=(9, 1.9 + 0.45 * len(rows)), layout="constrained")
-    plot_money(figure.add_subplot(), rows, None if scale is None else scale.bound[env])
-    title = "{episodes} days per policy ({demand_days} distinct demand days)".format(**rows[0])
-    title = f"{env}: {title}"
-    if scale is not None and scale.headroom:
-        title += "\n" + fill(sentence(scale.headroom[env]), WIDTH_OF_TITLE)
-    figure.suptitle(title, x=0.01, ha="left", fontsize=10)
-    write_atomic(file, lambda path: figure.savefig(path, dpi=150, format="png"))
+def compare_cards(
+    settings: CompareSettings, cards: Mapping[str, EnvConfig], out: Path
+) -> dict[str, Any]:
+    """Play all policies on all cards; print, write and draw what came out.
 
+    Parameters
+    ----------
+    settings : CompareSettings
+        Its `env` is not played.
+    cards : mapping
+        Name -> card.
+    out : Path
+        Receives what `compare` writes, with the files of `experiments.across.report_cards`.
 
-def show_scale(rows: Sequence[dict[str, Any]], settings: RunSettings, scale: Scale) -> None:
-    """Print the scores and the headroom of the card."""
-    console, env = report.console(), settings.env.name
-    title = f"{env}: {settings.num_episodes} {settings.split} days, score"
-    console.print(score.table(rows, scale.bound[env], title))
-    if scale.headroom:
-        console.print(sentence(scale.headroom[env]), highlight=False)
-        console.print(NOTE.format(choice=scale.choice), style="dim italic", highlight=False)
-    console.print()
-
-
-def show(rows: Sequence[dict[str, Any]], settings: RunSettings, out: Path) -> None:
-    """Print the tables and where the files lie."""
-    console = report.console()
-    title = f"{settings.env.name}: {settings.num_episodes} {settings.split} days"
-    for name, columns, note in (
-        ("money, mean over days", report.money_columns(rows), report.MONEY_NOTE.format(**rows[0])),
-        ("money by term, mean over days", report.TERMS, report.TERMS_NOTE),
-        ("service", report.SERVICE, report.SERVICE_NOTE),
-        ("energy", report.ENERGY, report.ENERGY_NOTE),
-    ):
-        console.print(report.table(rows, columns, f"{title}, {name}", note))
-    console.print(f"results: {out}", soft_wrap=True, highlight=False)
+    Returns
+    -------
+    dict
+        As of `report_cards`, which also raises.
+    """
+    policies, reference = entries(settings.policies), reference_of(settings.reference, cards)
+    small = {name: deck.small(card, settings.max_cars) for name, card in cards.items()}
+    whole_cars = {"whole_cars": {name: card.num_cars for name, card in cards.items()}}
+    content = deck.plain_cards(settings, small) | whole_cars | files_of(policies)
+    folder = RunFolder.open(out, "compare", content)
+    played = Matrix(small, policies, settings.days, settings.seed, folder, traced=True)
+    results = gather(played, settings.bound, cards, reference, settings.workers, "cards:")
+    return report_cards(results, out)
 
 
 if __name__ == "__main__":

@@ -11,12 +11,14 @@ import pandas as pd
 from omegaconf import DictConfig
 
 from agents import registry
-from experiments import report, schema
+from agents.base import Obs
+from experiments import schema
 from experiments.entries import file_hashes
+from experiments.one_card import show
 from experiments.records import RunFolder, write_csv, write_json
+from experiments.results import Results
 from experiments.runner import play
 from experiments.settings import EvaluateSettings
-from experiments.verbs.compare import show
 
 schema.register()
 
@@ -34,7 +36,7 @@ def evaluate(settings: EvaluateSettings, out: Path) -> dict[str, Any]:
     ----------
     settings : EvaluateSettings
     out : Path
-        Receives results.csv, summary.json and manifest.json; with `record` also steps.csv, one
+        Receives results.parquet, summary.json and manifest.json; with `record` also steps.csv, one
         row per step and scenario with every `reward/`, `metric/` and `cost/` of the step.
 
     Returns
@@ -46,17 +48,26 @@ def evaluate(settings: EvaluateSettings, out: Path) -> dict[str, Any]:
     content = schema.plain(settings) | {"files": file_hashes(settings.policy.options)}
     folder = RunFolder.open(out, "evaluate", content)
     records = folder.get(settings.policy.name, lambda: _play(settings, out))
-    write_csv(out / "results.csv", records)
-    rows = report.summarise(records, settings.env, settings.seed)
-    write_json(out / "summary.json", {"env": settings.env.name, "policies": rows})
-    show(rows, settings, out)
+    card = settings.env
+    records.insert(0, "card", card.name)
+    results = Results({card.name: card}, {card.name: card.num_cars}, records, settings.seed)
+    results.save(out)
+    folder.close()
+    return report_policy(results, out)
+
+
+def report_policy(results: Results, out: Path) -> dict[str, Any]:
+    """Write and print the figures of the one policy that was played; return them."""
+    [(card, rows)] = results.rows.items()
+    write_json(out / "summary.json", {"env": card, "policies": rows})
+    show(rows, f"{card}: {results.days}", out)
     return rows[0]
 
 
 def _play(settings: EvaluateSettings, out: Path) -> pd.DataFrame:
     steps: list[pd.DataFrame] = []
 
-    def keep(step: int, scenarios: Sequence[int], info: dict[str, Any]) -> None:
+    def keep(step: int, scenarios: Sequence[int], _: Obs, info: dict[str, Any]) -> None:
         flows = {key: info[key] for key in info if key.startswith(("reward/", "metric/", "cost/"))}
         steps.append(pd.DataFrame({"scenario": scenarios, "step": step, **flows}))
 

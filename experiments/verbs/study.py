@@ -17,10 +17,10 @@ from experiments import deck, report, schema
 from experiments.entries import entries, files_of
 from experiments.headroom import Headroom
 from experiments.headroom_study import headroom_study
-from experiments.matrix import play_matrix
+from experiments.matrix import Matrix, play_matrix
 from experiments.nearest import nearest
 from experiments.plots.study import plot_changes
-from experiments.records import RunFolder, write_atomic, write_csv, write_json
+from experiments.records import RunFolder, write_atomic, write_csv, write_json, write_parquet
 from experiments.settings import StudySettings
 from experiments.stats import Interval, paired
 from fleet_env.config import EnvConfig
@@ -75,7 +75,7 @@ def study(settings: StudySettings, out: Path) -> pd.DataFrame:
     ----------
     settings : StudySettings
     out : Path
-        Receives results.csv (all records), changes.csv, summary.json, changes.png and
+        Receives results.parquet (all records), changes.csv, summary.json, changes.png and
         manifest.json; a rerun into the same folder plays only what is missing.
 
     Returns
@@ -87,9 +87,11 @@ def study(settings: StudySettings, out: Path) -> pd.DataFrame:
     cards = variants(settings)
     policies = entries(settings.policies)
     folder = RunFolder.open(out, "study", schema.plain(settings) | files_of(policies))
-    title, days, seed = f"{settings.study.name}:", settings.days, settings.seed
-    records = play_matrix(title, cards, policies, days, seed, folder, "variant")
-    write_csv(out / "results.csv", records)
+    title = f"{settings.study.name}:"
+    matrix = Matrix(cards, policies, settings.days, settings.seed, folder)
+    records = play_matrix(title, matrix, "variant", settings.workers)
+    write_parquet(out / "results.parquet", records)
+    folder.close()
     changes = compute_changes(records, settings.seed)
     write_csv(out / "changes.csv", changes)
     write_json(out / "summary.json", _summary(settings, changes))

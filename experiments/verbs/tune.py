@@ -23,7 +23,7 @@ from experiments import report, schema
 from experiments.entries import Entry, entries
 from experiments.nearest import nearest
 from experiments.plots.tune import plot_search
-from experiments.records import RunFolder, write_atomic, write_csv, write_json
+from experiments.records import RunFolder, write_atomic, write_csv, write_json, write_parquet
 from experiments.runner import Days, play, progress
 from experiments.settings import TuneSettings
 from fleet_env.config import EnvConfig
@@ -64,8 +64,8 @@ def tune(settings: TuneSettings, out: Path) -> TunedFile:
     settings : TuneSettings
     out : Path
         Receives index.yaml (the policy), search.npz (all that is needed to go on), curve.csv,
-        curve.png, results.csv, summary.json and manifest.json. A rerun into the same folder goes
-        on where it stopped, also with more generations.
+        curve.png, results.parquet, summary.json and manifest.json. A rerun into the same folder
+        goes on where it stopped, also with more generations.
 
     Returns
     -------
@@ -157,7 +157,7 @@ def _compare(
     own = play(card, TUNED, days, settings.seed, {"file": str(file)})
     others = [folder.get(o.label, partial(o.play, card, days, settings.seed)) for o in rivals]
     records = pd.concat([own, *others], ignore_index=True)
-    write_csv(folder.path / "results.csv", records)
+    write_parquet(folder.path / "results.parquet", records)
     return report.summarise(records, card, settings.seed)
 
 

@@ -15,8 +15,10 @@ from agents import registry
 from experiments import bounds, headroom, headroom_report, report, score
 from experiments.bound_settings import BoundSettings
 from experiments.headroom import Headroom
+from experiments.matrix import Matrix
 from experiments.plots.compare import plot_money
 from experiments.plots.headroom import plot_headroom, plot_headroom_changes
+from experiments.records import RunFolder
 from experiments.runner import Days, play
 from experiments.stats import Interval, ratio, ratio_change
 from fleet_env.config import EnvConfig
@@ -310,18 +312,14 @@ def solver(monkeypatch):
     return calls
 
 
-def tick():
-    return lambda: None
-
-
 def test_bounds_are_solved_once_and_kept_bit_for_bit(tmp_path, solver):
     file, days = tmp_path / "bounds.csv", Days("test", 4, 3, 2)
-    first = bounds.solve(CARD, days, 250, file, tick)
-    again = bounds.solve(CARD, days, 250, file, tick)
+    first = bounds.solve(CARD, days, 250, file)
+    again = bounds.solve(CARD, days, 250, file)
     assert solver == [4, 5, 6]
     assert first["bound_usd"].tolist() == [4.1, 5.1, 6.1]
     pd.testing.assert_frame_equal(first, again, check_exact=True, check_dtype=False)
-    more = bounds.solve(CARD, Days("test", 3, 5, 5), 250, file, tick)
+    more = bounds.solve(CARD, Days("test", 3, 5, 5), 250, file)
     assert solver == [4, 5, 6, 3, 7]
     assert more["scenario"].tolist() == [3, 4, 5, 6, 7]
 
@@ -329,7 +327,7 @@ def test_bounds_are_solved_once_and_kept_bit_for_bit(tmp_path, solver):
 def test_an_interrupted_run_keeps_the_bounds_it_solved(tmp_path, solver):
     file = tmp_path / "bounds.csv"
     with pytest.raises(KeyboardInterrupt):
-        bounds.solve(CARD, Days("test", 10, 5, 5), 250, file, tick)
+        bounds.solve(CARD, Days("test", 10, 5, 5), 250, file)
     assert pd.read_csv(file)["scenario"].tolist() == [10, 11, 12]
     assert [path.name for path in tmp_path.iterdir()] == ["bounds.csv"]
 
@@ -340,32 +338,34 @@ def test_an_interrupted_run_keeps_the_bounds_it_solved(tmp_path, solver):
 )
 def test_another_card_split_or_sample_is_solved_anew(tmp_path, solver, config, split, sample):
     file = tmp_path / "bounds.csv"
-    bounds.solve(CARD, Days("test", 0, 2, 2), 250, file, tick)
-    got = bounds.solve(config, Days(split, 0, 2, 2), sample, file, tick)
+    bounds.solve(CARD, Days("test", 0, 2, 2), 250, file)
+    got = bounds.solve(config, Days(split, 0, 2, 2), sample, file)
     assert solver == [0, 1, 0, 1]
     assert len(got) == 2
-    bounds.solve(CARD, Days("test", 0, 2, 2), 250, file, tick)  # the old ones are still there
+    bounds.solve(CARD, Days("test", 0, 2, 2), 250, file)  # the old ones are still there
     assert solver == [0, 1, 0, 1]
 
 
 def test_other_code_solves_anew(tmp_path, solver, monkeypatch):
     """A file that many runs share outlives the code that wrote it."""
     file, days = tmp_path / "bounds.csv", Days("test", 0, 2, 2)
-    bounds.solve(CARD, days, 250, file, tick)
+    bounds.solve(CARD, days, 250, file)
     monkeypatch.setattr(bounds, "code_digest", lambda packages: "other")
-    bounds.solve(CARD, days, 250, file, tick)
+    bounds.solve(CARD, days, 250, file)
     assert solver == [0, 1, 0, 1]
 
 
-def test_the_bar_counts_days_that_are_kept_too(tmp_path, solver):
-    file, ticks = tmp_path / "bounds.csv", []
-
-    def begin():
-        return lambda: ticks.append(1)
-
-    for _ in range(2):
-        bounds.solve(CARD, Days("test", 0, 3, 3), 250, file, begin)
-    assert len(ticks) == 6
+def test_every_day_is_a_task_of_its_own_until_it_is_solved(tmp_path, solver):
+    folder = RunFolder.open(tmp_path, "compare", {})
+    played = Matrix({"suburb": CARD}, [], Days("test", 3, 3, 3), 0, folder)
+    settings = BoundSettings()
+    first = headroom.bound_tasks(played, settings)
+    assert [task.label for task in first] == ["suburb bound"] * 3
+    first[1].do()
+    assert (len(headroom.bound_tasks(played, settings)), solver) == (2, [4])
+    found = headroom.solve_bounds(played, settings)
+    assert found[["card", "scenario"]].to_numpy().tolist() == [["suburb", n] for n in (3, 4, 5)]
+    assert (headroom.bound_tasks(played, settings), solver) == ([], [4, 3, 5])
 
 
 def test_a_bound_goes_to_the_records_of_its_scenario_and_card():
@@ -494,11 +494,11 @@ def test_compare_scores_against_the_bound(fleet):
     assert (status, err) == (0, "")
     assert "bound (no policy)" in out
     assert "2 validation days" in out
-    played = pd.read_csv("run/results.csv")
+    played = pd.read_parquet("run/results.parquet")
     solved_days = pd.read_csv("run/bounds.csv").set_index("scenario")["bound_usd"]
     assert (played["bound_usd"] == played["scenario"].map(solved_days)).all()
     assert (played["return"] <= played["bound_usd"] * (1 + 1e-6) + 1e-9).all()
-    choice = pd.read_csv("run/choice.csv")
+    choice = pd.read_parquet("run/choice.parquet")
     assert set(choice["split"]) == {"validation"}
     summary = json.loads(Path("run/summary.json").read_text())
     best = choice.groupby("policy", sort=False)["return"].mean().idxmax()
@@ -518,7 +518,7 @@ def test_the_bound_can_be_left_out_and_added_later(fleet, monkeypatch):
     assert status == 0
     assert "score" not in out
     assert not Path("run/bounds.csv").exists()
-    assert "bound_usd" not in pd.read_csv("run/results.csv")
+    assert "bound_usd" not in pd.read_parquet("run/results.parquet")
 
     def only_the_choice(config, name, days, *rest):
         assert days.split == "validation"  # no test day is played again

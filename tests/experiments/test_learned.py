@@ -58,7 +58,7 @@ def test_evaluate_plays_a_file_and_its_records_are_those_of_its_content(fleet, t
     status, out, err = fleet(*command)
     assert (status, err) == (0, "")
     assert "learned" in out
-    records = pd.read_csv("run/results.csv")
+    records = pd.read_parquet("run/results.parquet")
     assert records["policy"].tolist() == ["learned", "learned"]
     assert (records["return"] != 0).all()
     assert set(json.loads(Path("run/manifest.json").read_text())["config"]["files"]) == {"file"}
@@ -71,7 +71,7 @@ def test_evaluate_plays_a_file_and_its_records_are_those_of_its_content(fleet, t
 
     sampled = ("out=drawn", "policy.options.sampled=true")
     assert fleet(*command[:3], *sampled, *TINY)[0] == 0
-    drawn = pd.read_csv("drawn/results.csv")
+    drawn = pd.read_parquet("drawn/results.parquet")
     assert (drawn["return"] != records["return"]).any()
 
 

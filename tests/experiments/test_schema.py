@@ -33,7 +33,7 @@ def test_every_file_is_the_card_of_the_library(env):
     assert schema.typed(composed("bench", f"env={env}").env, EnvConfig) == scenario(env)
 
 
-@pytest.mark.parametrize("verb", schema.ROOTS)
+@pytest.mark.parametrize("verb", [verb for verb in schema.ROOTS if verb != "report"])
 def test_every_verb_takes_a_card(verb):
     assert settings_of(verb, "env=world").env == scenario("world")
 

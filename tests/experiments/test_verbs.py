@@ -35,7 +35,7 @@ def test_compare_writes_prints_and_draws(fleet):
     assert (status, err) == (0, "")
     assert "results: " in out
     assert all(name in out for name in registry.names())
-    records = pd.read_csv("run/results.csv")
+    records = pd.read_parquet("run/results.parquet")
     assert len(records) == 2 * len(registry.names())
     assert set(EPISODE_FIELDS) <= set(records)
     terms = records[[f"reward/{term}" for term in REWARD_TERMS]].sum(axis=1)
@@ -58,8 +58,8 @@ def test_runs_lie_under_verb_and_card_where_no_folder_is_named(fleet, tmp_path):
 
 def test_a_rerun_plays_only_what_is_missing(fleet, monkeypatch):
     fleet("compare", "out=run", *OPTIONS)
-    before = Path("run/results.csv").read_bytes()
-    Path("run/records/suburb/always_on.csv").unlink()
+    before = Path("run/results.parquet").read_bytes()
+    Path("run/records/suburb/always_on.parquet").unlink()
     played = []
     monkeypatch.setattr(
         "experiments.entries.play", lambda c, name, *a: played.append(name) or play(c, name, *a)
@@ -67,7 +67,7 @@ def test_a_rerun_plays_only_what_is_missing(fleet, monkeypatch):
     status, _, _ = fleet("compare", "out=run", *OPTIONS)
     assert (status, played) == (0, ["always_on"])
     drop = ["decision_s"]  # a time, not a result
-    after = pd.read_csv("run/results.csv").drop(columns=drop)
+    after = pd.read_parquet("run/results.parquet").drop(columns=drop)
     Path("old.csv").write_bytes(before)
     pd.testing.assert_frame_equal(after, pd.read_csv("old.csv").drop(columns=drop))
 
@@ -98,7 +98,7 @@ def test_evaluate_records_steps_that_sum_to_the_episode(fleet):
     )
     assert status == 0
     assert "random" in out
-    steps, records = pd.read_csv("run/steps.csv"), pd.read_csv("run/results.csv")
+    steps, records = pd.read_csv("run/steps.csv"), pd.read_parquet("run/results.parquet")
     assert len(steps) == 2 * 96
     sums = steps.groupby("scenario")["reward/energy"].sum()
     assert sums.tolist() == pytest.approx(records.set_index("scenario")["reward/energy"].tolist())
@@ -164,7 +164,7 @@ def test_compare_over_cards_ranks_each_and_names_what_differs(fleet):
     status, out, err = fleet("compare", "cards=[suburb,peak,nation]", "out=run", *CARDS)
     assert (status, err) == (0, "")
     assert "rankings that differ from suburb" in out
-    records = pd.read_csv("run/results.csv")
+    records = pd.read_parquet("run/results.parquet")
     assert set(zip(records["card"], records["policy"], strict=True)) == {
         (card, policy) for card in names for policy in ("dc_only", "always_on", "consolidate")
     }
@@ -199,7 +199,7 @@ def test_large_cards_are_played_small_and_the_table_says_so(fleet):
 
 def test_a_rerun_over_cards_plays_only_what_is_missing(fleet, monkeypatch):
     fleet("compare", "cards=[suburb,peak]", "out=run", *CARDS)
-    Path("run/records/peak/always_on.csv").unlink()
+    Path("run/records/peak/always_on.parquet").unlink()
     played = []
     monkeypatch.setattr(
         "experiments.entries.play",
@@ -239,7 +239,7 @@ def test_uncertain_parameters_change_the_days(fleet):
     arguments = ("policy=always_on", "num_episodes=3", "env.num_cars=20")
     fleet("evaluate", "out=plain", *arguments)
     fleet("evaluate", "out=drawn", "randomise=uncertain", *arguments)
-    plain, drawn = (pd.read_csv(f"{name}/results.csv") for name in ("plain", "drawn"))
+    plain, drawn = (pd.read_parquet(f"{name}/results.parquet") for name in ("plain", "drawn"))
     assert (plain["date"] == drawn["date"]).all()
     assert (plain["reward/energy"] != drawn["reward/energy"]).all()
 
@@ -248,7 +248,7 @@ def test_a_sweep_gives_every_combination_its_folder(fleet, tmp_path):
     status, _, _ = fleet("compare", "-m", "env.num_cars=3,4", *OPTIONS[1:])
     assert status == 0
     [sweep] = (tmp_path / "runs" / "compare" / "sweep").iterdir()
-    assert [len(pd.read_csv(sweep / job / "results.csv")) for job in ("0", "1")] == [4, 4]
+    assert [len(pd.read_parquet(sweep / job / "results.parquet")) for job in ("0", "1")] == [4, 4]
 
 
 TYPOS = [
