@@ -201,7 +201,7 @@ def bound_tasks(played: Matrix, settings: BoundSettings) -> list[Task]:
 def solve_bounds(
     played: Matrix, settings: BoundSettings, column: str = "card", workers: int = 1
 ) -> pd.DataFrame:
-    """Bound the days of several cards; each kept as `records/<name>/bounds/<split>_<number>.csv`."""
+    """Bound the days of several cards, each in a file of its own below `records/<name>/bounds`."""
     do_all("bounds:", bound_tasks(played, settings), workers)
     frames = []
     for name, card in played.cards.items():

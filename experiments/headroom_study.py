@@ -56,7 +56,8 @@ def headroom_study(
     folder : RunFolder
         Receives results.parquet (records with bounds), choice.parquet (records of the days on
         which rules are chosen), bounds.csv, headroom.csv, summary.json and headroom.png; for
-        variants also changes.csv and changes.png. A rerun into the same folder does only what is missing.
+        variants also changes.csv and changes.png. A rerun into the same folder does only what is
+        missing.
     base : str, optional
         Variant that the others are held against.
     absent : str

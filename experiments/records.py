@@ -75,19 +75,22 @@ def digest(content: Any) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 
-def code_digest(packages: Sequence[str] = ("fleet_env", "agents")) -> str:
-    """Hash of all source and table files of packages, and of the runner.
+def code_digest(packages: Sequence[str] = ("fleet_env", "agents", "experiments.runner")) -> str:
+    """Hash of all source and table files of packages and modules.
 
     Two runs with this hash and the configuration in common give the same records.
     """
     total = hashlib.sha256()
     for package in packages:
         spec = find_spec(package)
-        for folder in sorted(spec.submodule_search_locations or []) if spec else []:
+        if spec is None:
+            raise ModuleNotFoundError(f"no package or module {package}")
+        for folder in sorted(spec.submodule_search_locations or []):
             for file in sorted(Path(folder).rglob("*")):
                 if file.suffix in (".py", ".csv", ".json", ".yaml", ".policy"):
                     total.update(file.relative_to(folder).as_posix().encode() + file.read_bytes())
-    total.update(Path(__file__).with_name("runner.py").read_bytes())
+        if not spec.submodule_search_locations:
+            total.update(Path(str(spec.origin)).read_bytes())
     return total.hexdigest()[:16]
 
 

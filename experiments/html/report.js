@@ -27,8 +27,8 @@ function draw(id, traces, layout) {
     margin: { l: 48, r: 16, t: 12, b: 42 }, legend: { orientation: "h", x: 0, y: 1, yanchor: "bottom" },
     hoverlabel: { bgcolor: css("--card"), font: { color: css("--ink") } }, showlegend: false,
   };
-  Plotly.react(id, traces, Object.assign(base, layout), { responsive: true, displayModeBar: false });
-  $(id).dataset.drawn = "true";
+  Plotly.react(id, traces, Object.assign(base, layout), { responsive: true, displayModeBar: false })
+    .then(() => { $(id).dataset.drawn = "true"; });
 }
 
 /* who earns what */

@@ -18,7 +18,7 @@ from experiments.headroom import Headroom
 from experiments.matrix import Matrix
 from experiments.plots.compare import plot_money
 from experiments.plots.headroom import plot_headroom, plot_headroom_changes
-from experiments.records import RunFolder
+from experiments.records import RunFolder, read_csv
 from experiments.runner import Days, play
 from experiments.stats import Interval, ratio, ratio_change
 from fleet_env.config import EnvConfig
@@ -495,7 +495,7 @@ def test_compare_scores_against_the_bound(fleet):
     assert "bound (no policy)" in out
     assert "2 validation days" in out
     played = pd.read_parquet("run/results.parquet")
-    solved_days = pd.read_csv("run/bounds.csv").set_index("scenario")["bound_usd"]
+    solved_days = read_csv(Path("run/bounds.csv")).set_index("scenario")["bound_usd"]
     assert (played["bound_usd"] == played["scenario"].map(solved_days)).all()
     assert (played["return"] <= played["bound_usd"] * (1 + 1e-6) + 1e-9).all()
     choice = pd.read_parquet("run/choice.parquet")
