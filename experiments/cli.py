@@ -23,7 +23,7 @@ VERBS = {
     "evaluate": "one policy on the test days: fleet evaluate policy=NAME",
     "report": "tables, figures and page of runs, anew from their records: fleet report FOLDER ...",
     "bound": "how good could anyone be: bounds day by day, and what of them is relaxation",
-    "study": "change settings one at a time: fleet study ablation; fleet study headroom",
+    "study": "change settings in turn: fleet study ablation; headroom; viability (is it worth it)",
     "train": "train a policy: fleet train agent=ppo_index; go on: fleet train resume=FOLDER",
     "tune": "search constants: of a rule (agent=index), of a learner (agent=ppo_index)",
     "bench": "steps per second of this machine; of a training: fleet bench train",
@@ -97,7 +97,7 @@ def check(arguments: list[str]) -> tuple[str, list[str]]:
     """Split a command line into verb and settings, before Hydra sees it.
 
     `fleet study NAME` is short for `fleet study study=NAME`, `fleet report A B` for
-    `fleet report runs=[A,B]`; `fleet bench train` and `fleet tune
+    `fleet report runs=[A,B]`; `fleet bench train`, `fleet study viability` and `fleet tune
     agent=LEARNER` have settings of their own.
 
     Raises
@@ -133,6 +133,8 @@ def _module(verb: str, rest: list[str]) -> tuple[str, list[str]]:
     """Name the module of a verb and what is left for it."""
     if verb == "bench" and rest[:1] == ["train"]:
         verb, rest = "bench_train", rest[1:]
+    if verb == "study" and rest[:1] == ["study=viability"]:
+        verb, rest = "viability", rest[1:]
     learners = agent_names()
     asked = [name for each in rest if each.startswith("agent=") for name in each[6:].split(",")]
     if verb == "tune" and set(asked).intersection(learners):

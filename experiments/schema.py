@@ -28,6 +28,7 @@ from experiments.settings import (
     StudySettings,
     StudyTable,
     TuneSettings,
+    ViabilitySettings,
 )
 from experiments.train_settings import (
     BenchTrainSettings,
@@ -38,7 +39,7 @@ from experiments.train_settings import (
 from fleet_env.config import EnvConfig
 
 Settings = TypeVar("Settings")
-UNTOUCHED = ("out", "debug", "bound", "workers")  # settings that records do not depend on
+UNTOUCHED = ("out", "debug", "bound", "workers", "docs")  # settings that records do not depend on
 
 
 ROOTS: dict[str, type] = {
@@ -48,6 +49,7 @@ ROOTS: dict[str, type] = {
     "compare": CompareSettings,
     "evaluate": EvaluateSettings,
     "study": StudySettings,
+    "viability": ViabilitySettings,
     "bench": BenchSettings,
     "tune": TuneSettings,
     "train": TrainSettings,

@@ -180,6 +180,35 @@ class StudySettings(RunSettings):
 
 
 @dataclass
+class ViabilitySettings(RunSettings):
+    """Root of `conf/viability.yaml`."""
+
+    num_episodes: int = 7  # a week of days
+    num_envs: int = 7
+    # of which the best on the days of the choice stands for plain rules
+    rules: list[str] = field(
+        default_factory=lambda: [
+            "dc_only",
+            "full_cost_first",
+            "consolidate",
+            "cheapest_first",
+            "lowest_price",
+            "plugged_full_first",
+            "idle_gate",
+            "koopman",
+        ]
+    )
+    learned: str = "imitate_cards"  # stands for learned policies
+    docs: str = ""  # file that also receives the report, with figures/ beside it
+    bound: BoundSettings = field(default_factory=BoundSettings)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.bound.solve:
+            self.bound.other_days(self.days)
+
+
+@dataclass
 class BenchSettings:
     """Root of `conf/bench.yaml`."""
 
