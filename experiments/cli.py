@@ -22,6 +22,7 @@ VERBS = {
     "agents": "the policies: what each does, its source and its settings",
     "evaluate": "one policy on the test days: fleet evaluate policy=NAME",
     "report": "tables, figures and page of runs, anew from their records: fleet report FOLDER ...",
+    "watch": "one day of a policy to look at, as a page: fleet watch policy=NAME",
     "bound": "how good could anyone be: bounds day by day, and what of them is relaxation",
     "study": "change settings in turn: fleet study ablation; headroom; viability (is it worth it)",
     "train": "train a policy: fleet train agent=ppo_index; go on: fleet train resume=FOLDER",
@@ -173,7 +174,7 @@ def explain(error: BaseException, verb: str) -> str:
 
 def _keys(verb: str) -> Iterator[str]:
     yield from setting_keys(ROOTS[verb])
-    if verb == "evaluate":
+    if verb in ("evaluate", "watch"):
         for name in registry.all_names():
             yield from (f"policy.options.{key}" for key in registry.setting_names(name))
 

@@ -29,6 +29,7 @@ from experiments.settings import (
     StudyTable,
     TuneSettings,
     ViabilitySettings,
+    WatchSettings,
 )
 from experiments.train_settings import (
     BenchTrainSettings,
@@ -49,6 +50,7 @@ ROOTS: dict[str, type] = {
     "compare": CompareSettings,
     "evaluate": EvaluateSettings,
     "study": StudySettings,
+    "watch": WatchSettings,
     "viability": ViabilitySettings,
     "bench": BenchSettings,
     "tune": TuneSettings,

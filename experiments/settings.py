@@ -114,6 +114,20 @@ class EvaluateSettings(RunSettings):
 
 
 @dataclass
+class WatchSettings(RunSettings):
+    """Root of `conf/watch.yaml`."""
+
+    policy: PolicySettings = MISSING
+    num_episodes: int = 1
+    num_envs: int = 1
+    gif: bool = False  # also a moving picture, of what render() draws
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.num_episodes == 1, "num_episodes", self.num_episodes, "1: one day is shown")
+
+
+@dataclass
 class BoundVerbSettings(DaySettings):
     """Root of `conf/bound.yaml`."""
 

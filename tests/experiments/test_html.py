@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +13,9 @@ from experiments import compare
 from experiments.html.page import render, write_page
 from experiments.html.payload import TABLE, payload
 from fleet_env.scenarios import scenario
+from tests.experiments.browsers import browser, opened
+
+__all__ = ["browser"]
 
 POLICIES = ["dc_only", "full_cost_first", "cheapest_first", "always_on"]
 CHARTS = {"heat", "over", "profile", "scores", "waterfall", "gap", "day", "fan", "short"}
@@ -82,25 +83,8 @@ def test_without_bounds_the_page_has_no_scores(results):
     assert all(card["bound"] is None for card in data["cards"].values())
 
 
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
-    path = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-    with playwright.sync_playwright() as driver:
-        try:  # without a path: the one that `playwright install chromium` brought
-            chromium = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        except playwright.Error as error:
-            pytest.skip(f"needs chromium on the path or in CHROMIUM: {error.message[:80]}")
-        yield chromium
-        chromium.close()
-
-
-def opened(browser, page: Path, **settings):
-    context = browser.new_context(offline=True, **settings)
-    tab, errors = context.new_page(), []
-    tab.on("pageerror", lambda error: errors.append(str(error)))
-    tab.on("console", lambda told: errors.append(told.text) if told.type == "error" else None)
-    tab.goto(page.as_uri())
+def report_of(browser, page: Path, **settings):
+    tab, errors = opened(browser, page, **settings)
     tab.wait_for_function(
         "n => document.querySelectorAll('.chart[data-drawn]').length === n", arg=len(CHARTS)
     )
@@ -118,7 +102,7 @@ def column(tab, key: str) -> list[str]:
 @pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_browser_draws_every_chart_without_an_error(browser, page, scheme):
-    tab, errors = opened(browser, page, color_scheme=scheme)
+    tab, errors = report_of(browser, page, color_scheme=scheme)
     assert errors == []
     assert tab.evaluate("document.documentElement.dataset.theme") == scheme
     drawn = tab.evaluate(
@@ -133,7 +117,7 @@ def test_a_browser_draws_every_chart_without_an_error(browser, page, scheme):
 
 @pytest.mark.slow
 def test_sorting_choosing_and_themes_work(browser, page):
-    tab, errors = opened(browser, page)
+    tab, errors = report_of(browser, page)
     values = [float(v) for v in column(tab, "usd")]
     assert values == sorted(values, reverse=True)
     tab.locator('#table th[data-key="usd"]').click()
@@ -153,6 +137,6 @@ def test_sorting_choosing_and_themes_work(browser, page):
 
 @pytest.mark.slow
 def test_a_phone_does_not_scroll_sideways(browser, page):
-    tab, errors = opened(browser, page, viewport={"width": 390, "height": 844})
+    tab, errors = report_of(browser, page, viewport={"width": 390, "height": 844})
     assert tab.evaluate("document.documentElement.scrollWidth") <= 390
     assert errors == []

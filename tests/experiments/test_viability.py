@@ -117,7 +117,7 @@ def test_estimates_are_mixed_as_the_work_is_and_explained_where_far():
     near, far = (numbers._beside("s", row, value, 1.0) for value in (1.2, 1.3))
     assert (near["ratio"], near["why"]) == (1.2, "")
     assert far["why"] == row["why"]
-    done = dict(chat_8b=1.0, chat_70b=2.0, batch_70b=1.0)
+    done = {"chat_8b": 1.0, "chat_70b": 2.0, "batch_70b": 1.0}
     one = pd.Series({f"metric/on_time_{name}": value for name, value in done.items()})
     assert numbers.share_70b(one) == 0.75
 
