@@ -15,9 +15,10 @@ from rich.table import Table
 from experiments.stats import Interval, bootstrap, holm, iqm, p_value, paired, worst_decile
 from experiments.stats.bootstrap import LEVEL
 from fleet_env.config import EnvConfig
+from fleet_env.dynamics.roofline import Mix, accelerator, fits, model, t_step_s
 from fleet_env.metrics import REWARD_TERMS
-from fleet_env.types import CLASSES, FloatArray, IntArray
-from fleet_env.units import DAYS_PER_MONTH, G_PER_KG, TOKENS_PER_MTOK
+from fleet_env.types import CLASSES, TIERS, FloatArray, IntArray
+from fleet_env.units import DAYS_PER_MONTH, G_PER_KG, HOURS_PER_DAY, S_PER_H, TOKENS_PER_MTOK
 
 REFERENCE = "dc_only"  # the policy that never uses a car
 CHAT = ("chat_8b", "chat_70b")
@@ -137,8 +138,34 @@ def _service(part: pd.DataFrame, config: EnvConfig) -> dict[str, float | None]:
     row["broken_promises_per_1000_car_days"] = 1000 * total["metric/broken_promises"] / car_days
     row["dropouts_per_1000_car_days"] = 1000 * total["metric/dropouts"] / car_days
     row["on_duty_h_per_car_day"] = total["metric/on_duty_h"] / car_days
+    row["util_available"] = _ratio(total["metric/busy_h"], float(part["available_h"].sum()))
+    row["util_nameplate"] = total["metric/busy_h"] / (car_days * HOURS_PER_DAY)
+    tokens = on_time * config.demand.output_tokens
+    row["goodput_tok_s_per_car"] = tokens / (car_days * HOURS_PER_DAY * S_PER_H)
+    row["tpot_s"] = tpot_s(config)
+    row["jain_duty"] = float(part["jain_duty"].mean())
     row["decision_s"] = float(part["decision_s"].median())
     return row
+
+
+def tpot_s(config: EnvConfig) -> float | None:
+    """Time per output token of the largest model that a car serves, at full slots [s].
+
+    By the roofline; the mean over the computers of the fleet that hold the model. A batch that is
+    not full decodes faster.
+    """
+    mix = Mix(config.demand.input_tokens, config.demand.output_tokens)
+    slots = config.serving.batch_slots
+    for tier in reversed(TIERS):
+        llm, times = model(tier), []
+        for name, share in config.fleet.accelerators.items():
+            chip = accelerator(name)
+            if share > 0 and fits(chip, llm, slots, mix):
+                times.append((share, t_step_s(chip, llm, slots, mix)))
+        if times:
+            weight = sum(share for share, _ in times)
+            return sum(share * seconds for share, seconds in times) / weight
+    return None
 
 
 def _all_demand(total: dict[str, float], config: EnvConfig) -> float:
@@ -241,6 +268,10 @@ SERVICE: dict[str, Cell] = {
 }
 ENERGY: dict[str, Cell] = {
     "on duty": _number("on_duty_h_per_car_day", ".2f"),
+    "of avail.": _number("util_available", ".1%"),
+    "of all": _number("util_nameplate", ".2%"),
+    "tok/s": _number("goodput_tok_s_per_car", ".1f"),
+    "Jain": _number("jain_duty", ".2f"),
     "Mtok": _number("mtok_served", ",.0f"),
     "kWh/Mtok": _number("kwh_per_mtok", ".3f"),
     "(DC)": _number("dc_kwh_per_mtok", ".3f"),
@@ -269,9 +300,11 @@ SERVICE_NOTE = (
     "owners who leave for good: per 1,000 car-days."
 )
 ENERGY_NOTE = (
-    "On duty: hours per car-day. Mtok: million output tokens served in cars, all days; (DC): the "
-    "data centre for the same requests in the same hours, on the same grid. ms/decision: per "
-    "fleet, median."
+    "On duty: hours per car-day. Of avail.: busy hours / hours in which cars were available; of "
+    "all: / all car-hours. tok/s: output tokens on time, per car of the fleet. Jain: fairness of "
+    "the hours on duty over owners, 1 if all alike. Mtok: million output tokens served in cars, "
+    "all days; (DC): the data centre for the same requests in the same hours, on the same grid. "
+    "ms/decision: per fleet, median."
 )
 
 

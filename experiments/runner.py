@@ -20,7 +20,7 @@ from fleet_env.config import EnvConfig
 from fleet_env.generators.clock import MIN_PER_DAY, YEAR_OF_SPLIT, load_zone
 from fleet_env.regions import regions_of
 from fleet_env.rewards import request_kwh
-from fleet_env.types import CLASSES
+from fleet_env.types import CLASSES, FloatArray
 from fleet_env.units import MIN_PER_H
 from fleet_env.vector_env import FleetVectorEnv
 
@@ -82,8 +82,9 @@ def play(
         One row per scenario: `policy`, `split`, `scenario`, `num_cars`, `days`; `date` (local, of
         prices and weather) and `trace_day` (day of the demand trace) on which it starts; the
         episode fields of `fleet_env.metrics`; `dc_kwh` and `dc_carbon_kg`, what the data centre
-        would have used and emitted for the requests that cars did on time, in the same steps; and
-        `decision_s` (median seconds per decision of one fleet).
+        would have used and emitted for the requests that cars did on time, in the same steps;
+        `available_h`, car-hours in which the mask allowed a car; `jain_duty`, fairness of the hours
+        on duty over owners (`jain`); and `decision_s` (median seconds per decision of one fleet).
     """
     frames = []
     name = policy if isinstance(policy, str) else policy.name
@@ -131,13 +132,16 @@ def _episode(
     policy.reset(np.ones(env.num_envs, dtype=bool))
     kwh_per_request = request_kwh(env.config)
     dc_kwh, dc_carbon_kg = np.zeros(env.num_envs), np.zeros(env.num_envs)
+    available_h, duty_h = np.zeros(env.num_envs), np.zeros((env.num_envs, env.config.num_cars))
     seconds: list[float] = []
     for step in range(env.config.num_steps):
         carbon_kg_per_kwh = fleet_field(obs, "carbon").astype(np.float64)
         start = time.perf_counter()
         action = policy.act(obs, rng)
         seconds.append((time.perf_counter() - start) / env.num_envs)
+        available_h += (obs["mask"] != 0).sum(axis=1) * env.config.dt_h
         after, _, _, info = env.play(action)
+        duty_h += env.sim.world.state.duty.reshape(duty_h.shape) * env.config.dt_h
         kwh = kwh_per_request @ [info[f"metric/on_time_{name}"] for name in CLASSES]
         dc_kwh += kwh
         dc_carbon_kg += kwh * carbon_kg_per_kwh
@@ -148,8 +152,29 @@ def _episode(
         **{name: np.asarray(sums) for name, sums in info["episode_sums"].items()},
         "dc_kwh": dc_kwh,
         "dc_carbon_kg": dc_carbon_kg,
+        "available_h": available_h,
+        "jain_duty": jain(duty_h),
         "decision_s": float(np.median(seconds)),
     }
+
+
+def jain(shares: FloatArray) -> FloatArray:
+    """Fairness index of Jain, Chiu & Hawe 1984: (sum x)^2 / (n sum x^2).
+
+    Parameters
+    ----------
+    shares : FloatArray, shape (..., n)
+        What each of n owners gets, 0 or more.
+
+    Returns
+    -------
+    FloatArray, shape (...)
+        1 if all get alike, 1/n if one gets all; NaN where nobody gets anything.
+    """
+    squares = shares.shape[-1] * (shares**2).sum(axis=-1)
+    index = np.full(squares.shape, np.nan)
+    np.divide(shares.sum(axis=-1) ** 2, squares, out=index, where=squares > 0)
+    return index
 
 
 @contextmanager

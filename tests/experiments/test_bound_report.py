@@ -33,7 +33,7 @@ def records(policy: str, money: list[float], bound: list[float]) -> pd.DataFrame
     frame = pd.DataFrame({name: [0.0] * len(money) for name in EPISODE_FIELDS})
     head = {"policy": policy, "split": "test", "scenario": range(len(money))}
     head |= {"num_cars": 10, "days": 1, "trace_day": range(len(money)), "decision_s": 0.001}
-    head |= {"dc_kwh": 0.0, "dc_carbon_kg": 0.0}
+    head |= {"dc_kwh": 0.0, "dc_carbon_kg": 0.0, "available_h": 0.0, "jain_duty": 1.0}
     return frame.assign(**head, **{"return": money, "bound_usd": bound})
 
 

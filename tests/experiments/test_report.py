@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
+import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
@@ -7,9 +11,12 @@ from matplotlib.figure import Figure
 from experiments import report
 from experiments.plots.compare import plot_money
 from experiments.plots.study import plot_changes
+from experiments.runner import Days, jain, play
 from experiments.verbs.study import compute_changes
-from fleet_env.config import DemandConfig, EnvConfig
-from fleet_env.metrics import EPISODE_FIELDS, REWARD_TERMS
+from fleet_env.config import DemandConfig, EnvConfig, FleetConfig
+from fleet_env.dynamics.roofline import Mix, accelerator, model, t_step_s
+from fleet_env.metrics import COSTS, EPISODE_FIELDS, METRICS, REWARD_TERMS
+from fleet_env.scenarios import scenario
 from fleet_env.units import DAYS_PER_MONTH
 
 # 10 cars for a day, 1,000 tokens a request: 1,000 requests are one million tokens
@@ -21,7 +28,7 @@ def records(policy: str, avoided: list[float], **metrics: float) -> pd.DataFrame
     frame["reward/avoided"], frame["return"] = avoided, avoided
     head = {"policy": policy, "split": "test", "scenario": range(len(avoided))}
     head |= {"num_cars": 10, "days": 1, "trace_day": range(len(avoided)), "decision_s": 0.001}
-    head |= {"dc_kwh": 0.3, "dc_carbon_kg": 0.06}
+    head |= {"dc_kwh": 0.3, "dc_carbon_kg": 0.06, "available_h": 48.0, "jain_duty": 0.5}
     return frame.assign(**head, **{f"metric/{name}": value for name, value in metrics.items()})
 
 
@@ -43,6 +50,7 @@ SERVING = records(
     broken_promises=0.5,
     dropouts=0.25,
     on_duty_h=20.0,
+    busy_h=12.0,
 )
 
 
@@ -53,6 +61,11 @@ def test_figures_by_hand():
     assert row["usd/avoided"] == pytest.approx(row["usd"])
     assert row["usd_worst_decile"] == pytest.approx(1.0 * DAYS_PER_MONTH)
     assert row["usd_low"] < row["usd"] < row["usd_high"]
+    assert row["util_available"] == pytest.approx(12 / 48)
+    assert row["util_nameplate"] == pytest.approx(12 / 240)
+    # 500 requests of 1,000 tokens a day, by 10 cars
+    assert row["goodput_tok_s_per_car"] == pytest.approx(500_000 / 10 / 86_400)
+    assert row["jain_duty"] == pytest.approx(0.5)
     assert row["slo/chat_8b"] == pytest.approx(300 / 400)
     assert row["slo/chat_70b"] is None
     assert row["diverted/chat_8b"] == pytest.approx(200 / 600)
@@ -202,3 +215,45 @@ def test_the_heat_map_prints_each_change_in_its_cell():
     texts = {text.get_position(): text.get_text() for text in ax.texts}
     assert texts == {(0, 0): "+1.00", (1, 0): "-0.50", (0, 1): "0", (1, 1): "0"}
     assert [text.get_color() == "grey" for text in ax.texts] == [False, False, True, True]
+
+
+def test_time_per_output_token_is_that_of_the_largest_model_a_car_holds():
+    chip, mix = accelerator("ai5"), Mix(1155.0, 211.0)
+    both = EnvConfig(fleet=FleetConfig(accelerators={"ai5": 0.75, "ai4": 0.25}))
+    want = t_step_s(chip, model("70b"), both.serving.batch_slots, mix)
+    assert report.tpot_s(both) == pytest.approx(want)  # ai4 does not hold the 70B model
+    small = EnvConfig(fleet=FleetConfig(accelerators={"ai4": 1.0}))
+    want = t_step_s(accelerator("ai4"), model("8b"), small.serving.batch_slots, mix)
+    assert report.tpot_s(small) == pytest.approx(want)
+
+
+def test_jain_by_hand():
+    shares = np.array([[2.0, 2.0, 2.0, 2.0], [4.0, 0.0, 0.0, 0.0], [3.0, 1.0, 0.0, 0.0], [0.0] * 4])
+    np.testing.assert_allclose(jain(shares), [1.0, 0.25, 16 / 40, np.nan])
+
+
+def test_available_hours_and_fairness_are_those_of_the_day():
+    card = scenario("suburb", num_cars=20, step_min=60)
+    seen = []
+
+    def keep(step, scenarios, obs, info):
+        seen.append((obs["mask"][0] != 0).astype(float))
+
+    [row] = play(card, "always_on", Days("test", 2, 1, 1), 0, None, keep).to_dict("records")
+    hours = np.sum(seen, axis=0)  # always_on puts every car on duty that may be
+    assert row["available_h"] == pytest.approx(hours.sum())
+    assert row["jain_duty"] == pytest.approx(hours.sum() ** 2 / (20 * (hours**2).sum()))
+
+
+def test_every_metric_is_defined_once_on_its_page():
+    text = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text("utf-8")
+    defined = re.findall(r"^\| `([^`]+)`", text, re.M)
+    wanted = {f"metric/{name}" for name in METRICS} | {f"reward/{term}" for term in REWARD_TERMS}
+    wanted |= {f"cost/{name}" for name in COSTS}
+    [row] = report.summarise(SERVING, CARD, seed=0)
+    wanted |= {name for name in row if not name.endswith(("_low", "_high"))}
+    wanted -= {"policy", *(f"usd/{term}" for term in REWARD_TERMS)}
+    wanted -= {f"{kind}/{name}" for kind in ("slo", "diverted") for name in report.CHAT}
+    wanted |= {"slo/<class>", "diverted/<class>", "usd/<term>", "score", "gap_usd"}
+    assert sorted(defined) == sorted(set(defined))
+    assert wanted - set(defined) == set()
