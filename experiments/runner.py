@@ -141,7 +141,7 @@ def _episode(
         seconds.append((time.perf_counter() - start) / env.num_envs)
         available_h += (obs["mask"] != 0).sum(axis=1) * env.config.dt_h
         after, _, _, info = env.play(action)
-        duty_h += env.sim.world.state.duty.reshape(duty_h.shape) * env.config.dt_h
+        duty_h += np.asarray(action) * env.config.dt_h
         kwh = kwh_per_request @ [info[f"metric/on_time_{name}"] for name in CLASSES]
         dc_kwh += kwh
         dc_carbon_kg += kwh * carbon_kg_per_kwh

@@ -88,6 +88,19 @@ class Learned:
             return duty_of_numbers(str(self.card["kind"]), cars, self._numbers(cars, draw))
         return set_duty(self.log_odds(obs), draw)
 
+    def numbers(self, obs: Obs) -> FloatArray:
+        """Say what the network says of fleets as a whole: the action of its view.
+
+        For the kinds index, tuned and cohort; what `act` then makes of it stands in `docs/views.md`
+        and, for tuned, in `agents.index.policy.choose`. A network with a memory moves on by it.
+
+        Returns
+        -------
+        FloatArray, shape (num_envs, actions)
+            In [-1, 1].
+        """
+        return self._numbers(Candidates.of(obs), None)
+
     def _numbers(self, cars: Candidates, rng: np.random.Generator | None) -> FloatArray:
         """Return the action of the view, shape (num_envs, actions), in [-1, 1]."""
         weights = self.model.weights
