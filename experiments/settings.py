@@ -120,6 +120,7 @@ class WatchSettings(RunSettings):
     policy: PolicySettings = MISSING
     num_episodes: int = 1
     num_envs: int = 1
+    max_cars: int = 1000  # of a larger card
     gif: bool = False  # also a moving picture, of what render() draws
 
     def __post_init__(self) -> None:
@@ -213,6 +214,7 @@ class ViabilitySettings(RunSettings):
         ]
     )
     learned: str = "imitate_cards"  # stands for learned policies
+    max_cars: int = 300  # of each fleet, which stands for 100 million
     docs: str = ""  # file that also receives the report, with figures/ beside it
     bound: BoundSettings = field(default_factory=BoundSettings)
 

@@ -9,7 +9,7 @@ import hydra
 import pandas as pd
 from omegaconf import DictConfig
 
-from experiments import report, schema
+from experiments import deck, report, schema
 from experiments.bounds import refuse
 from experiments.entries import Entry, entries, files_of
 from experiments.gather import gather
@@ -44,7 +44,7 @@ def viability(settings: ViabilitySettings, out: Path) -> Viability:
         viability.html with their figures, summary.json and manifest.json; a rerun plays only what
         is missing.
     """
-    found_scenes = scenes(settings.env)
+    found_scenes = scenes(deck.small(settings.env, settings.max_cars))
     played = entries([*settings.rules, settings.learned], "rules")
     folder = RunFolder.open(out, "viability", schema.plain(settings) | files_of(played))
     cards = {name: scene.config for name, scene in found_scenes.items()}

@@ -8,7 +8,7 @@ import hydra
 from omegaconf import DictConfig
 
 from agents import registry
-from experiments import report, schema
+from experiments import deck, report, schema
 from experiments.records import RunFolder
 from experiments.settings import WatchSettings
 from experiments.watch.gif import Gif
@@ -38,7 +38,8 @@ def watch(settings: WatchSettings, out: Path) -> DayRecord:
     folder = RunFolder.open(out, "watch", schema.plain(settings))
     gif = Gif() if settings.gif else None
     split, day = settings.split, settings.first_episode
-    record = record_day(settings.env, policy, day, split, settings.seed, gif)
+    card = deck.small(settings.env, settings.max_cars)
+    record = record_day(card, policy, day, split, settings.seed, gif)
     write_page(record, out / "watch.html")
     if gif is not None:
         gif.save(out / "watch.gif")

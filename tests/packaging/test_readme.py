@@ -12,7 +12,7 @@ README = (ROOT / "README.md").read_text("utf-8")
 SNIPPETS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
 
 
-@pytest.mark.parametrize("code", SNIPPETS, ids=["one_fleet", "many_fleets", "view", "bound"])
+@pytest.mark.parametrize("code", SNIPPETS, ids=["api", "one_fleet", "many_fleets", "view", "bound"])
 def test_every_snippet_runs(code):
     exec(compile(code, "README.md", "exec"), {})
 
