@@ -7,7 +7,8 @@ mutable because Hydra fills them; nothing writes to them later.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
 from fleet_env.checks import in_range, one_of, require, shares
@@ -359,6 +360,11 @@ class EnvConfig:
         age_s, step_s = self.telemetry.age_s, 60 * self.step_min
         require(age_s <= step_s, "telemetry.age_s", age_s, f"at most a step ({step_s} s)")
 
+    def __repr__(self) -> str:
+        """Say how large the card is, and what differs from the defaults: those of the suburb."""
+        head = f"{self.name!r}, {self.num_cars:,} cars, {self.days} d of {self.step_min} min steps"
+        return "; ".join([f"EnvConfig({head}", *_changed(self, EnvConfig())]) + ")"
+
     @property
     def dt_h(self) -> float:
         """Length of a decision step [h]."""
@@ -368,3 +374,13 @@ class EnvConfig:
     def num_steps(self) -> int:
         """Decision steps of an episode."""
         return round(self.days * 24 / self.dt_h)
+
+
+def _changed(now: Any, usual: Any, prefix: str = "") -> Iterator[str]:
+    """Yield `key=value` for every setting that is not as usual; size and name aside."""
+    for item in fields(now):
+        key, value, default = item.name, getattr(now, item.name), getattr(usual, item.name)
+        if is_dataclass(value):
+            yield from _changed(value, default, f"{prefix}{key}.")
+        elif value != default and key not in ("name", "num_cars", "days", "step_min"):
+            yield f"{prefix}{key}={list(value) if key == 'regions' else value!r}"

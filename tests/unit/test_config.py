@@ -27,6 +27,7 @@ from fleet_env.config_world import (
     ShocksConfig,
     TelemetryConfig,
 )
+from fleet_env.scenarios import scenario
 
 SECTIONS = {
     "fleet": FleetConfig,
@@ -251,3 +252,13 @@ def test_defaults_are_not_shared_between_configs() -> None:
     assert ShocksConfig().holidays == []
     assert ShocksConfig().storm.off
     assert EnvConfig().demand.batch_deadline_shares == {"1": 0.2, "4": 0.3, "12": 0.5}
+
+
+def test_a_card_is_written_as_what_it_changes():
+    assert repr(EnvConfig()) == "EnvConfig('suburb', 1,000 cars, 1 d of 15 min steps)"
+    card = scenario("paid", num_cars=20, step_min=60)
+    assert repr(card) == (
+        "EnvConfig('paid', 20 cars, 1 d of 60 min steps; fleet.home_link_share=0.8; "
+        "fleet.paid_habits=True; reward.pay_usd_per_on_duty_h=0.1)"
+    )
+    assert "regions=['" in repr(scenario("world"))
