@@ -16,24 +16,15 @@ LAST_MS = 2500
 
 
 class Gif:
-    """Collects frames: a hook of `experiments.watch.record.record_day`.
+    """Collects frames: a hook of `experiments.watch.record.record_day`."""
 
-    Parameters
-    ----------
-    every : int
-        Steps per frame.
-    """
-
-    def __init__(self, every: int = 2) -> None:
-        self._every, self._count = every, 0
+    def __init__(self) -> None:
         self._frames: list[Image.Image] = []
 
     def __call__(self, frame: NDArray[np.uint8]) -> None:
-        """Keep a frame, if it is its turn."""
-        self._count += 1
-        if self._count % self._every == 0:
-            image = Image.fromarray(frame)
-            self._frames.append(image.quantize(COLOURS, dither=Image.Dither.NONE))
+        """Keep a frame."""
+        image = Image.fromarray(frame)
+        self._frames.append(image.quantize(COLOURS, dither=Image.Dither.NONE))
 
     def save(self, file: Path) -> None:
         """Write the frames as a GIF that begins anew when it ends."""

@@ -49,6 +49,7 @@ def record_day(
     split: str = "test",
     seed: int = 0,
     on_frame: Frame | None = None,
+    every: int = 2,
 ) -> DayRecord:
     """Play one scenario.
 
@@ -62,7 +63,9 @@ def record_day(
     seed : int
         Of a policy that draws.
     on_frame : callable, optional
-        Receives `render()` of every step, shape (height, width, 3), uint8.
+        Receives what `render()` draws, shape (height, width, 3), uint8.
+    every : int
+        Steps from one frame to the next.
 
     Raises
     ------
@@ -76,12 +79,12 @@ def record_day(
     obs, rng = cast("Obs", first), np.random.default_rng([seed, scenario])
     policy.reset(np.ones(1, dtype=bool))
     rows: list[dict[str, Any]] = []
-    for _ in range(config.num_steps):
+    for step in range(config.num_steps):
         before = obs
         after, _, _, info = env.play(policy.act(obs, rng))
         obs = cast("Obs", after)
         rows.append(_step(env, before, obs, info))
-        if on_frame is not None:
+        if on_frame is not None and (step + 1) % every == 0:
             on_frame(env.render()[0])
     env.close()
     history = env.sim.history

@@ -41,7 +41,7 @@ def test_many_workers_are_other_processes_of_one_thread(tmp_path, monkeypatch):
     assert os.environ["OMP_NUM_THREADS"] == "7"  # here all is as before
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_an_error_of_a_task_is_raised_and_what_was_done_stays(tmp_path, workers):
     listed = [*tasks(tmp_path, 2), Task("bad", partial(fail, tmp_path / "bad"))]
     with pytest.raises(ValueError, match="bad: wrong"):

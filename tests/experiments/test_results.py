@@ -151,18 +151,16 @@ def test_runs_stand_side_by_side(fleet):
 @pytest.mark.parametrize(
     ("other", "why"),
     [
-        (("env.num_cars=11", "num_episodes=2"), "card suburb differs between the runs: num_cars"),
-        (("env.num_cars=10", "num_episodes=1"), "on suburb: played on other days"),
-        (("policy=dc_only", "env.num_cars=10", "num_episodes=2"), "dc_only on suburb: in two of"),
+        ({"num_cars": 11}, "card suburb differs between the runs: num_cars was 10, is 11"),
+        ({"num_episodes": 1}, "on suburb: played on other days"),
+        ({"policies": ["dc_only"]}, "dc_only on suburb: in two of the runs"),
     ],
 )
-def test_runs_that_do_not_fit_are_refused(fleet, other, why):
-    fleet("compare", "out=a", "policies=[dc_only]", "bound=none", *FLAGS[:3])
-    policy = () if other[0].startswith("policy") else ("policy=always_on",)
-    fleet("evaluate", "out=b", "env.step_min=60", *policy, *other)
-    status, _, err = fleet("report", "a", "b", "out=both")
-    assert status == 2
-    assert why in err
+def test_runs_that_do_not_fit_are_refused(other, why):
+    asked = {"policies": ["always_on"], "num_episodes": 2, "bound": False, **SMALL}
+    one = compare(**asked | {"policies": ["dc_only"]})
+    with pytest.raises(ValueError, match=why):
+        Results.join([one, compare(**asked | other)])
 
 
 def test_a_folder_without_a_run_is_named(fleet, tmp_path):

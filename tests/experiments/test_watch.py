@@ -80,6 +80,7 @@ def test_a_fleet_too_large_to_look_at_is_refused():
         record_day(card, registry.make("dc_only"), 0)
 
 
+@pytest.mark.slow
 def test_the_verb_writes_a_page_and_a_moving_picture(fleet):
     flags = ("env.num_cars=8", "env.step_min=60", "policy=full_cost_first", "gif=true")
     status, out, err = fleet("watch", "out=run", *flags)
