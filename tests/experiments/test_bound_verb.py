@@ -171,7 +171,7 @@ def test_files_hold_every_day_and_the_mean(solved):
 @pytest.mark.slow
 def test_a_rerun_solves_only_what_is_missing(solved, monkeypatch):
     rows, folder = solved
-    (folder / "records" / "1.csv").unlink()
+    (folder / "records" / "1.parquet").unlink()
     recorded = []
 
     def counted(config, split, scenarios):

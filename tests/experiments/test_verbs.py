@@ -68,8 +68,8 @@ def test_a_rerun_plays_only_what_is_missing(fleet, monkeypatch):
     assert (status, played) == (0, ["always_on"])
     drop = ["decision_s"]  # a time, not a result
     after = pd.read_parquet("run/results.parquet").drop(columns=drop)
-    Path("old.csv").write_bytes(before)
-    pd.testing.assert_frame_equal(after, pd.read_csv("old.csv").drop(columns=drop))
+    Path("old.parquet").write_bytes(before)
+    pd.testing.assert_frame_equal(after, pd.read_parquet("old.parquet").drop(columns=drop))
 
 
 def test_an_interrupted_run_keeps_the_policies_it_finished(fleet, monkeypatch):
@@ -82,7 +82,7 @@ def test_an_interrupted_run_keeps_the_policies_it_finished(fleet, monkeypatch):
     status, _, err = fleet("compare", "out=run", *OPTIONS)
     assert status == 130
     assert err == "fleet: interrupted; what is finished stays in run: go on with out=run\n"
-    assert [file.name for file in Path("run/records/suburb").iterdir()] == ["dc_only.csv"]
+    assert [f.name for f in Path("run/records/suburb").glob("*.*")] == ["dc_only.parquet"]
 
 
 def test_another_configuration_in_the_same_folder_is_an_error(fleet):
@@ -334,7 +334,7 @@ def test_the_data_centre_does_the_work_of_each_step_on_the_grid_of_that_step():
     env.reset(options={"scenario_seeds": [4]})
     grid_kg_per_kwh = env.sim.exo.carbon_g_per_kwh[0, : CARD.num_steps] / 1000
 
-    def keep(step, scenarios, info):
+    def keep(step, scenarios, obs, info):
         on_time = [info[f"metric/on_time_{name}"][0] for name in CLASSES]
         steps.append(np.dot(on_time, request_kwh(CARD)))
         carbon.append(steps[-1] * grid_kg_per_kwh[step])
