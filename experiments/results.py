@@ -30,6 +30,7 @@ from experiments.stats import Strata, iqm_over_cards
 from fleet_env.config import EnvConfig
 
 RECORDS, BOUNDS, CHOICE = "results.parquet", "bounds.csv", "choice.parquet"
+NEEDED = {"card", "training_seed", "available_h", "jain_duty", "trace_day", "dc_kwh", "decision_s"}
 SHOWN = {  # column of `Results.table` -> figure of `experiments.report.summarise`
     "usd_per_car_month": "usd",
     "low": "usd_low",
@@ -69,7 +70,7 @@ class Results:
         Raises
         ------
         ValueError
-            If the folder holds no such run, or one that is not finished.
+            If the folder holds no such run, one that is not finished, or one of another version.
         """
         path = Path(path)
         config = _config_of(path)
@@ -78,6 +79,10 @@ class Results:
         cards = config.get("cards") or {config["env"]["name"]: config["env"]}
         found = {name: card_of(card) for name, card in cards.items()}
         records = read_parquet(path / RECORDS)
+        missing = NEEDED - set(records)
+        if missing:
+            lacks = ", ".join(sorted(missing))
+            raise ValueError(f"{path}: records of another version, without {lacks}: play them anew")
         return cls(
             cards=found,
             whole_cars=config.get("whole_cars") or {n: c.num_cars for n, c in found.items()},

@@ -13,11 +13,10 @@ from omegaconf import DictConfig
 from agents import registry
 from agents.base import Obs
 from experiments import schema
-from experiments.entries import file_hashes
+from experiments.entries import Entry, file_hashes
 from experiments.one_card import show
 from experiments.records import RunFolder, write_csv, write_json
 from experiments.results import Results
-from experiments.runner import play
 from experiments.settings import EvaluateSettings
 
 schema.register()
@@ -73,7 +72,8 @@ def _play(settings: EvaluateSettings, out: Path) -> pd.DataFrame:
 
     policy, hook = settings.policy, keep if settings.record else None
     days = settings.days
-    records = play(settings.env, policy.name, days, settings.seed, policy.options, hook)
+    entry = Entry(policy.name, policy.name, policy.options)
+    records = entry.play(settings.env, days, settings.seed, hook)
     if settings.record:
         write_csv(out / "steps.csv", pd.concat(steps).sort_values(["scenario", "step"]))
     return records

@@ -163,6 +163,15 @@ def test_runs_that_do_not_fit_are_refused(other, why):
         Results.join([one, compare(**asked | other)])
 
 
+def test_records_of_another_version_are_refused(tmp_path):
+    compare(["dc_only"], num_episodes=1, bound=False, out=tmp_path, **SMALL)
+    assert len(Results.load(tmp_path).records) == 1
+    file = tmp_path / "results.parquet"
+    pd.read_parquet(file).drop(columns="available_h").to_parquet(file)
+    with pytest.raises(ValueError, match="another version, without available_h: play them anew"):
+        Results.load(tmp_path)
+
+
 def test_a_folder_without_a_run_is_named(fleet, tmp_path):
     (tmp_path / "empty").mkdir()
     assert fleet("report", "empty")[2].startswith("fleet: empty: no run here")
