@@ -12,6 +12,7 @@ from fleet_env.dynamics.roofline import DEFAULT_MIX, datacentre_price
 from fleet_env.generators.clock import MIN_PER_DAY, load_zone
 from fleet_env.generators.demand import DemandTrace
 from fleet_env.regions import regions_of
+from fleet_env.sums import weighted
 from fleet_env.types import BATCH_70B, CLASS_TIER, TIERS, BoolArray, FloatArray
 from fleet_env.units import HOURS_PER_DAY, KB_PER_GB, MIN_PER_H, TOKENS_PER_MTOK
 
@@ -38,7 +39,7 @@ def average_prices(config: EnvConfig, usd_per_token: FloatArray) -> FloatArray:
     FloatArray, shape (3,)
     """
     demand, centre = config.demand, config.datacentre
-    per_tier = usd_per_token @ np.array([demand.input_tokens, demand.output_tokens])
+    per_tier = weighted(usd_per_token, np.array([demand.input_tokens, demand.output_tokens]))
     batch = per_tier[1] * (1.0 - centre.batch_discount)
     prices: FloatArray = np.array([per_tier[0], per_tier[1], batch]) * price_factor(centre)
     return prices
@@ -66,8 +67,10 @@ def request_kwh(config: EnvConfig) -> FloatArray:
     """
     centre, demand = config.datacentre, config.demand
     per_token = datacentre_price(DataCentreConfig())  # of the default card: no price is 0 there
-    per_request = per_token @ [demand.input_tokens, demand.output_tokens]
-    per_default = per_token @ [DEFAULT_MIX.input_tokens, DEFAULT_MIX.output_tokens]
+    per_request, per_default = (
+        weighted(per_token, np.array([mix.input_tokens, mix.output_tokens]))
+        for mix in (demand, DEFAULT_MIX)
+    )
     kwh_per_mtok = np.array([getattr(centre, f"kwh_per_mtok_{tier}") for tier in TIERS])
     default_kwh = kwh_per_mtok * DEFAULT_MIX.output_tokens / TOKENS_PER_MTOK
     kwh: FloatArray = (default_kwh * per_request / per_default)[list(CLASS_TIER)]
@@ -114,7 +117,7 @@ def training_load(
     for region, trace, first in zip(regions, traces, first_min, strict=True):
         rate = trace.rates((day_min + first) % part_min, 0, config.num_steps * config.step_min)
         steps = rate[:BATCH_70B].reshape(BATCH_70B, *load.shape, config.step_min).mean(axis=3)
-        load += region.share * np.tensordot(chat_usd_per_min, steps, axes=1)
+        load += region.share * weighted(np.moveaxis(steps, 0, -1), chat_usd_per_min)
     return load
 
 
@@ -123,8 +126,7 @@ def load_usd_per_h(requests: FloatArray, price_usd: FloatArray, dt_h: float) -> 
 
     Class by class, so that the bits of a row do not depend on the rows beside it.
     """
-    usd: FloatArray = requests[:, 0] * price_usd[..., 0] + requests[:, 1] * price_usd[..., 1]
-    return usd / dt_h
+    return weighted(requests, price_usd[..., :BATCH_70B]) / dt_h
 
 
 def avoided(on_time: FloatArray, price_usd: FloatArray) -> FloatArray:
@@ -132,11 +134,7 @@ def avoided(on_time: FloatArray, price_usd: FloatArray) -> FloatArray:
 
     Prices are those of all rows, shape (3,), or of each, shape (rows, 3).
     """
-    if price_usd.ndim == 2:
-        usd: FloatArray = np.add.reduce(on_time * price_usd, axis=1)
-    else:
-        usd = on_time @ price_usd
-    return usd
+    return weighted(on_time, price_usd)
 
 
 def slo_penalty(missed: FloatArray, price_usd: FloatArray, config: RewardConfig) -> FloatArray:

@@ -9,13 +9,14 @@ import numpy as np
 from fleet_env.blocks import Block
 from fleet_env.config import EnvConfig
 from fleet_env.dispatch import Dispatch
-from fleet_env.dynamics.admission import Tape, total
+from fleet_env.dynamics.admission import Tape
 from fleet_env.dynamics.serving import QueueState, ServiceFlows, serve
 from fleet_env.dynamics.serving_setup import ServingSetup
 from fleet_env.generators.arrivals import mean_requests_per_min
 from fleet_env.generators.exogenous import Exogenous
 from fleet_env.generators.start import mean_plugged_linked
 from fleet_env.regions import regions_of
+from fleet_env.sums import total, weighted
 from fleet_env.types import BATCH_70B, CLASSES, TIER_70B, TIERS, FloatArray
 from fleet_env.units import MIN_PER_H, S_PER_H
 
@@ -155,8 +156,9 @@ class Service:
 
     def _off_share(self, stopped: FloatArray) -> FloatArray:
         """Share of the cars that could hold batch work and served, now switched off on purpose."""
-        served = _over_regions(self._serving) @ self._holds_batch
-        share: FloatArray = np.minimum(stopped @ self._holds_batch / np.maximum(served, TINY), 1.0)
+        served = weighted(_over_regions(self._serving), self._holds_batch)
+        off = weighted(stopped, self._holds_batch)
+        share: FloatArray = np.minimum(off / np.maximum(served, TINY), 1.0)
         return share
 
     def _note_shortage(self) -> None:

@@ -38,6 +38,7 @@ from fleet_env.sensors import FleetSensors
 from fleet_env.service import Service, per_row
 from fleet_env.settle import settle
 from fleet_env.step_inputs import AreaSettings, area_inputs, power_table
+from fleet_env.sums import weighted
 from fleet_env.telemetry import Telemetry
 from fleet_env.timetable import Chips, Timetable, make_timetable
 from fleet_env.transformers import Transformers
@@ -334,6 +335,6 @@ class FleetSim:
     def _remember(self) -> None:
         """Keep what the viewer draws."""
         per_h = 1.0 / self.config.dt_h
-        demand = (self.flows.arrived @ self.service.work_car_h) * per_h
+        demand = weighted(self.flows.arrived, self.service.work_car_h) * per_h
         duty = self.ledger.values[METRIC["on_duty_h"]] * per_h
         self.history.note(self.step_index - 1, demand, duty, self.service.busy_h * per_h)

@@ -5,7 +5,6 @@ Arrays begin with the regions and end with the rows: what moves between regions 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,6 +12,7 @@ import numpy as np
 from fleet_env.dynamics.queueing import Place
 from fleet_env.dynamics.routes import Leg
 from fleet_env.dynamics.serving_setup import NUM_CLASSES, Pool, ServingSetup
+from fleet_env.sums import total
 from fleet_env.types import BATCH_70B, FloatArray
 
 NUM_INTERACTIVE = BATCH_70B  # the chat classes come first
@@ -58,14 +58,6 @@ class Tape:
 def by_region(values: FloatArray) -> FloatArray:
     """Turn (num_envs, R, groups or classes, num_sub) into (R, num_sub, ..., num_envs)."""
     return np.ascontiguousarray(values.transpose(1, 3, 2, 0))
-
-
-def total(parts: Sequence[FloatArray] | FloatArray) -> FloatArray:
-    """Add arrays in their order, whatever their shape; of one array, its entries."""
-    result: FloatArray = parts[0]
-    for part in parts[1:]:
-        result = result + part
-    return result
 
 
 def admit_chat(

@@ -20,11 +20,11 @@ from fleet_env.dynamics.admission import (
     Visit,
     add_at_cars,
     share_that_fits,
-    total,
 )
 from fleet_env.dynamics.queueing import Place, WaitTable
 from fleet_env.dynamics.routes import Leg
 from fleet_env.dynamics.serving_setup import ServingSetup
+from fleet_env.sums import total
 from fleet_env.types import BATCH_70B, BoolArray, FloatArray
 
 

@@ -20,9 +20,9 @@ from fleet_env.dynamics.admission import (
     Tape,
     admit_chat,
     by_region,
-    total,
 )
 from fleet_env.dynamics.serving_setup import NUM_CLASSES, ServingSetup
+from fleet_env.sums import total
 from fleet_env.types import BATCH_70B, FloatArray
 
 

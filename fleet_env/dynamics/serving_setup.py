@@ -15,6 +15,7 @@ from fleet_env.dynamics.roofline import Accelerator, Mix, Model
 from fleet_env.dynamics.routes import Leg, make_legs
 from fleet_env.dynamics.serving_checks import check_limits, check_weights, first_token_s
 from fleet_env.regions import num_regions, round_trips_s
+from fleet_env.sums import weighted
 from fleet_env.types import BATCH_70B, CLASS_TIER, CLASSES, TIERS, BoolArray, FloatArray, IntArray
 from fleet_env.units import S_PER_MIN
 
@@ -229,7 +230,7 @@ def _pool(
     """Build a pool; its queue sees the nominal chat mix and the tightest slack of that mix."""
     work_share = _chat_work_share(tiers, config.demand)
     classes = slice(tiers[0], tiers[-1] + 1)
-    chat_rate = rate[:, classes] @ work_share  # requests/s of the nominal mix, per group
+    chat_rate = weighted(rate[:, classes], work_share)  # requests/s of the nominal mix, per group
     slot_s = config.serving.batch_slots / chat_rate[0]
     with np.errstate(divide="ignore"):
         need_min = np.where(rate[0] > 0.0, copies(config.serving) / (S_PER_MIN * rate[0]), 0.0)

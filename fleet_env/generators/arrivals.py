@@ -84,7 +84,7 @@ def _few_correction() -> tuple[FloatArray, FloatArray]:
     z -= z.mean()
     mean = np.concatenate([[0.0], np.geomspace(1e-4, FEW, 400)])
     counts = np.maximum((np.sqrt(mean)[:, None] + z / 2.0) ** 2 - 0.25, 0.0)
-    factor = mean / (counts @ weight)
+    factor = mean / (counts * weight).sum(axis=1)
     factor[-1] = 1.0  # from here on the formula stands alone
     return mean, factor
 

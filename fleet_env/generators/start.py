@@ -155,7 +155,7 @@ def mean_plugged_linked(config: EnvConfig) -> float:
         for share in (fleet.home_link_share, fleet.work_link_share)
     )
     linked = home_link * library.plugged_home + work_link * library.plugged_work
-    return float(_strata_shares(fleet) @ linked)
+    return float((_strata_shares(fleet) * linked).sum())
 
 
 def play(

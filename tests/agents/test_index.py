@@ -378,7 +378,8 @@ def test_a_candidate_earns_the_same_alone_and_beside_others(monkeypatch):
     together = earned(SMALL, "train", [5, 9], rows)
     assert together.shape == (4, 2)
     monkeypatch.setattr("agents.index.scores.BATCH_CARS", 1)  # one candidate at a time
-    np.testing.assert_array_equal(earned(SMALL, "train", [5, 9], rows), together)
+    alone = earned(SMALL, "train", [5, 9], rows)  # sums of other lengths: last bits may differ
+    np.testing.assert_allclose(alone, together, rtol=1e-12)
     assert np.ptp(together, axis=0).max() > 0
 
 
