@@ -3,33 +3,25 @@
 from __future__ import annotations
 
 import base64
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from numpy.typing import NDArray
 
-from experiments.records import write_atomic
+from experiments import pages
 from experiments.watch.record import PLACES, STAY_MAX_H, DayRecord
 from fleet_env.viewer import STATUS
 
-HERE = Path(__file__).parent
+TEMPLATE = Path(__file__).with_name("watch.html")
 FULL = 255  # of a byte
 DIGITS = 5
 
 
 def write_page(day: DayRecord, file: Path) -> None:
     """Write the replay of a day as one HTML file that needs no network."""
-    jinja = Environment(loader=FileSystemLoader(HERE), undefined=StrictUndefined, autoescape=True)
-    text = jinja.get_template("watch.html").render(
-        title=day.title,
-        style=(HERE / "watch.css").read_text("utf-8"),
-        script=(HERE / "watch.js").read_text("utf-8"),
-        data=_embedded(payload(day)),
-    )
-    write_atomic(file, lambda path: path.write_text(text, "utf-8"))
+    text = pages.page(TEMPLATE, title=day.title, data=pages.embedded(payload(day)))
+    pages.write_text(file, text)
 
 
 def payload(day: DayRecord) -> dict[str, Any]:
@@ -67,8 +59,3 @@ def _base64(values: NDArray[np.uint8]) -> str:
 
 def _short(values: NDArray[Any]) -> list[float]:
     return [float(f"{value:.{DIGITS}g}") for value in values.tolist()]
-
-
-def _embedded(data: dict[str, Any]) -> str:
-    text = json.dumps(data, separators=(",", ":"), allow_nan=False)
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

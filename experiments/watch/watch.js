@@ -149,7 +149,8 @@ function show() {
 
 function tick(now) {
   if (!state.playing) return;
-  const seconds = Math.min((now - state.last) / 1000, 0.1);
+  // a frame may bear the time of its beginning, before the click that asked for it
+  const seconds = Math.min(Math.max(now - state.last, 0) / 1000, 0.1);
   state.last = now;
   state.time = Math.min(state.time + seconds * Number($("speed").value), STEPS - 1);
   show();
