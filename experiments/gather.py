@@ -19,6 +19,8 @@ def gather(
     reference: str = "",
     workers: int = 1,
     title: str = "compare:",
+    *,
+    choose_learned: bool = False,
 ) -> Results:
     """Do what the folder does not hold yet, and return all of it, saved.
 
@@ -36,8 +38,10 @@ def gather(
         Processes; 0: one per core.
     title : str
         Of the progress bar.
+    choose_learned : bool
+        Also play learned policies on the days of the choice.
     """
-    choice = choice_matrix(played, bound) if bound.solve else None
+    choice = choice_matrix(played, bound, learned=choose_learned) if bound.solve else None
     # the longest first, so that no process is left with one of them at the end
     tasks = bound_tasks(played, bound) if bound.solve else []
     tasks += played.tasks() + (choice.tasks() if choice is not None else [])

@@ -44,6 +44,11 @@ def is_planner(name: str) -> bool:
     return _family(name) == PLANNERS
 
 
+def is_learned(name: str) -> bool:
+    """Whether a policy was trained."""
+    return _family(name) == LEARNED
+
+
 def _family(label: str) -> str:
     """Family of a policy by its label; of a training, which is in no registry, `learned`."""
     name = label.partition(":")[0]
@@ -175,12 +180,15 @@ def _rng(seed: int) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
-def choice_matrix(played: Matrix, settings: BoundSettings) -> Matrix | None:
-    """Rules and planners among those who are played, on the days of the choice.
+def choice_matrix(
+    played: Matrix, settings: BoundSettings, *, learned: bool = False
+) -> Matrix | None:
+    """Rules, planners and perhaps learned policies among those played, on the days of the choice.
 
     None if there is no plain rule among them.
     """
-    wanted = [one for one in played.policies if is_plain(one.label) or is_planner(one.label)]
+    kinds = (is_plain, is_planner, *([is_learned] if learned else []))
+    wanted = [one for one in played.policies if any(kind(one.label) for kind in kinds)]
     if not any(is_plain(one.label) for one in wanted):
         return None
     other = settings.other_days(played.days)

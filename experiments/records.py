@@ -20,7 +20,12 @@ from typing import Any
 import pandas as pd
 
 VERSIONS_OF = ("fleet-env", "numpy", "gymnasium", "scipy", "pandas", "pyarrow", "hydra-core")
-MANIFEST = "manifest.json"
+MANIFEST, RECORDS, BOUNDS, CHOICE = (
+    "manifest.json",
+    "results.parquet",
+    "bounds.csv",
+    "choice.parquet",
+)
 
 
 def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
@@ -129,6 +134,40 @@ def manifest(verb: str, config: Mapping[str, Any]) -> dict[str, Any]:
         "started": _now(),
         "wall_s": 0.0,  # grows with every finished run into the folder
     }
+
+
+def read_config(
+    path: Path, verbs: Sequence[str], needs: Sequence[str] = ()
+) -> tuple[str, dict[str, Any]]:
+    """Read which verb left a folder, and what it was asked.
+
+    Parameters
+    ----------
+    path : Path
+    verbs : sequence of str
+        Those that are expected.
+    needs : sequence of str
+        Files that a finished run has left there.
+
+    Raises
+    ------
+    ValueError
+        If the folder holds no run, one of another verb, or one that is not finished.
+    """
+    if not (path / MANIFEST).is_file():
+        raise ValueError(f"{path}: no run here (expected {MANIFEST}, as fleet compare leaves it)")
+    content = json.loads((path / MANIFEST).read_text("utf-8"))
+    verb: str = content["verb"]
+    if verb not in verbs:
+        raise ValueError(f"{path}: a run of fleet {verb}, expected {' or '.join(verbs)}")
+    if not all((path / name).is_file() for name in needs):
+        raise ValueError(f"{path}: not finished; go on with the same command and out={path}")
+    return verb, content["config"]
+
+
+def days_text(records: pd.DataFrame) -> str:
+    """Say how many days of which split records are of: `20 test days`."""
+    return f"{records['scenario'].nunique()} {records['split'].iloc[0]} days"
 
 
 def _now() -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -15,9 +14,13 @@ import pandas as pd
 from experiments import headroom_report, report
 from experiments.matrix import read_traces
 from experiments.records import (
-    MANIFEST,
+    BOUNDS,
+    CHOICE,
+    RECORDS,
     RunFolder,
     changes,
+    days_text,
+    read_config,
     read_csv,
     read_parquet,
     write_csv,
@@ -29,7 +32,7 @@ from experiments.seeds import Pooled
 from experiments.stats import Strata, iqm_over_cards
 from fleet_env.config import EnvConfig
 
-RECORDS, BOUNDS, CHOICE = "results.parquet", "bounds.csv", "choice.parquet"
+COMPARISONS = ("compare", "evaluate", "viability")  # verbs that leave what `load` reads
 NEEDED = {"card", "training_seed", "available_h", "jain_duty", "trace_day", "dc_kwh", "decision_s"}
 SHOWN = {  # column of `Results.table` -> figure of `experiments.report.summarise`
     "usd_per_car_month": "usd",
@@ -65,7 +68,7 @@ class Results:
 
     @classmethod
     def load(cls, path: str | Path) -> Results:
-        """Read what `fleet compare` or `fleet evaluate` left in a folder.
+        """Read what `fleet compare`, `evaluate` or `study viability` left in a folder.
 
         Raises
         ------
@@ -73,9 +76,7 @@ class Results:
             If the folder holds no such run, one that is not finished, or one of another version.
         """
         path = Path(path)
-        config = _config_of(path)
-        if not (path / RECORDS).is_file():
-            raise ValueError(f"{path}: not finished; go on with the same command and out={path}")
+        _, config = read_config(path, COMPARISONS, needs=(RECORDS,))
         cards = config.get("cards") or {config["env"]["name"]: config["env"]}
         found = {name: card_of(card) for name, card in cards.items()}
         records = read_parquet(path / RECORDS)
@@ -175,7 +176,7 @@ class Results:
     @property
     def days(self) -> str:
         """Say how many days of which split: `20 test days`."""
-        return _days(self.records)
+        return days_text(self.records)
 
     @property
     def labels(self) -> dict[str, str]:
@@ -265,16 +266,6 @@ class Results:
         return f"<p>{self.days}</p>{self.table().to_html(float_format='{:.3f}'.format)}"
 
 
-def _config_of(path: Path) -> dict[str, Any]:
-    if not (path / MANIFEST).is_file():
-        raise ValueError(f"{path}: no run here (expected {MANIFEST}, as fleet compare leaves it)")
-    manifest = json.loads((path / MANIFEST).read_text("utf-8"))
-    if manifest["verb"] not in ("compare", "evaluate"):
-        raise ValueError(f"{path}: a run of fleet {manifest['verb']}, expected compare or evaluate")
-    config: dict[str, Any] = manifest["config"]
-    return config
-
-
 def _reference(wanted: str, cards: Mapping[str, EnvConfig]) -> str:
     return wanted if wanted in cards else next(iter(cards))
 
@@ -308,7 +299,3 @@ def _days_of(part: pd.DataFrame, card: str) -> pd.DataFrame:
     bound = float(report.usd_per_car_month(part, "bound_usd").mean())
     head = part[["policy", "scenario", "trace_day"]]
     return head.assign(card=card, usd=usd, score=usd / bound)
-
-
-def _days(records: pd.DataFrame) -> str:
-    return f"{records['scenario'].nunique()} {records['split'].iloc[0]} days"

@@ -82,7 +82,7 @@ class CompareSettings(RunSettings):
 class ReportSettings:
     """Root of `conf/report.yaml`."""
 
-    runs: list[str] = field(default_factory=list)  # folders of fleet compare or fleet evaluate
+    runs: list[str] = field(default_factory=list)  # folders of compare, evaluate or study
     out: str = MISSING
     debug: bool = False
 
@@ -213,7 +213,10 @@ class ViabilitySettings(RunSettings):
             "koopman",
         ]
     )
-    learned: str = "imitate_cards"  # stands for learned policies
+    # of which the best on the days of the choice stands for learned policies
+    learned: list[str] = field(
+        default_factory=lambda: ["imitate_cards", "imitate_release", "imitate", "ppo_tuned"]
+    )
     max_cars: int = 300  # of each fleet, which stands for 100 million
     docs: str = ""  # file that also receives the report, with figures/ beside it
     bound: BoundSettings = field(default_factory=BoundSettings)

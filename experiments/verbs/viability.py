@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import hydra
@@ -13,16 +13,25 @@ from experiments import deck, report, schema
 from experiments.bounds import refuse
 from experiments.entries import Entry, entries, files_of
 from experiments.gather import gather
-from experiments.headroom import choose, is_plain
 from experiments.matrix import Matrix
-from experiments.records import RunFolder, write_csv, write_json
+from experiments.records import (
+    RunFolder,
+    read_config,
+    read_parquet,
+    write_csv,
+    write_json,
+    write_parquet,
+)
 from experiments.results import Results
 from experiments.settings import ViabilitySettings
-from experiments.viability.figures import Viability, figures
+from experiments.viability.figures import Viability, figures, stand_ins
 from experiments.viability.funnel import Funnel
-from experiments.viability.scenes import Scene, scenes
+from experiments.viability.scenes import scenes
 from experiments.viability.verdict import verdict
 from experiments.viability.write import tables, write
+from fleet_env.config import EnvConfig
+
+FUNNEL = "funnel.parquet"
 
 schema.register()
 
@@ -40,55 +49,69 @@ def viability(settings: ViabilitySettings, out: Path) -> Viability:
     ----------
     settings : ViabilitySettings
     out : Path
-        Receives results.parquet, bounds.csv, choice.parquet, one CSV per table, viability.md and
-        viability.html with their figures, summary.json and manifest.json; a rerun plays only what
+        Receives what `fleet compare` leaves (results.parquet, bounds.csv, choice.parquet),
+        funnel.parquet, manifest.json, and what `report_viability` writes; a rerun plays only what
         is missing.
     """
-    found_scenes = scenes(deck.small(settings.env, settings.max_cars))
-    played = entries([*settings.rules, settings.learned], "rules")
-    folder = RunFolder.open(out, "viability", schema.plain(settings) | files_of(played))
-    cards = {name: scene.config for name, scene in found_scenes.items()}
+    found = scenes(deck.small(settings.env, settings.max_cars))
+    cards = {name: scene.config for name, scene in found.items()}
+    played = entries([*settings.rules, *settings.learned], "rules")
+    content = deck.plain_cards(settings, cards) | files_of(played)
+    folder = RunFolder.open(out, "viability", content)
     matrix = Matrix(cards, played, settings.days, settings.seed, folder)
-    results = gather(matrix, settings.bound, workers=settings.workers, title="viability:")
-    policies = {name: {"rule": _rule(results, name), "learned": settings.learned} for name in cards}
-    funnels, kw = _funnels(found_scenes, policies, settings)
-    found = figures(found_scenes, results, policies, funnels, kw)
-    _write(found, settings, out)
+    bound, title = settings.bound, "viability:"
+    results = gather(matrix, bound, workers=settings.workers, title=title, choose_learned=True)
+    write_parquet(out / FUNNEL, _funnel(matrix, results))
+    return report_viability(out, out, Path(settings.docs) if settings.docs else None)
+
+
+def report_viability(path: Path, out: Path, docs: Path | None = None) -> Viability:
+    """Print and write what the study found, from its records alone.
+
+    Parameters
+    ----------
+    path : Path
+        Folder of the run.
+    out : Path
+        Receives one CSV per table, viability.md and viability.html with their figures, and
+        summary.json.
+    docs : Path, optional
+        File that also receives the Markdown.
+
+    Raises
+    ------
+    BoundViolationError
+        After all is written, if a policy earned more than its day's bound.
+    """
+    read_config(path, ("viability",), needs=(FUNNEL,))
+    results, funnel = Results.load(path), read_parquet(path / FUNNEL)
+    if path != out:
+        results.save(out)
+        write_parquet(out / FUNNEL, funnel)
+    found = figures(results, funnel)
+    _write(found, out, docs)
     if results.scale is not None:
         refuse(results.scale.violations, out)
     return found
 
 
-def _rule(results: Results, card: str) -> str:
-    """Name the plain rule that was best on other days, of those that use cars."""
-    choice = results.choice
-    records = results.records if choice is None else choice
-    part = records[records["card"] == card]
-    used_h = part.groupby("policy")["metric/on_duty_h"].transform("sum")
-    rule = choose(part[used_h > 0], is_plain)
-    if rule is None:
-        raise ValueError(f"rules: none of them uses a car of {card}; name one more")
-    return rule
-
-
-def _funnels(
-    found: Mapping[str, Scene],
-    policies: Mapping[str, Mapping[str, str]],
-    settings: ViabilitySettings,
-) -> tuple[dict[str, pd.DataFrame], dict[str, tuple[float, float]]]:
+def _funnel(matrix: Matrix, results: Results) -> pd.DataFrame:
     """Play the rule of every fleet once more, and count cars at every step."""
-    frames, kw = {}, {}
-    for name, scene in found.items():
-        funnel = Funnel(scene.config)
-        rule = Entry.parse(policies[name]["rule"])
-        rule.play(scene.config, settings.days, settings.seed, funnel)
-        frames[name] = funnel.frame()
-        count, awake, busy = funnel.kw
-        kw[name] = (float(awake / count), float(busy / count))
-    return frames, kw
+    frames = []
+    for name, card in matrix.cards.items():
+        rule = stand_ins(results, name)["rule"]
+        count = partial(_count, card, Entry.parse(rule), matrix)
+        frames.append(matrix.folder.get(f"{name}/funnel/{rule}", count).assign(scene=name))
+    return pd.concat(frames, ignore_index=True)
 
 
-def _write(found: Viability, settings: ViabilitySettings, out: Path) -> None:
+def _count(card: EnvConfig, rule: Entry, matrix: Matrix) -> pd.DataFrame:
+    funnel = Funnel(card)
+    rule.play(card, matrix.days, matrix.seed, funnel)
+    return funnel.frame()
+
+
+def _write(found: Viability, out: Path, docs: Path | None) -> None:
     console = report.console()
     for name, frame in tables(found).items():
         write_csv(out / f"{name}.csv", frame)
@@ -100,7 +123,7 @@ def _write(found: Viability, settings: ViabilitySettings, out: Path) -> None:
         console.print(shown)
     lines = verdict(found)
     write_json(out / "summary.json", {"verdict": lines, "policies": found.policies})
-    write(found, out, Path(settings.docs) if settings.docs else None)
+    write(found, out, docs)
     for line in lines:
         console.print(f"- {line}", highlight=False)
     console.print(f"results: {out}", soft_wrap=True, highlight=False)

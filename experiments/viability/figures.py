@@ -10,14 +10,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from experiments.headroom import choose, is_learned, is_plain
 from experiments.results import Results
-from experiments.viability.scenes import NUM_CARS, OPT_IN, W_PER_GW, Scene
+from experiments.viability.scenes import NUM_CARS, OPT_IN, W_PER_GW, Scene, scenes_of
 from fleet_env.metrics import REWARD_TERMS
 from fleet_env.types import CLASSES
 from fleet_env.units import DAYS_PER_MONTH, G_PER_KG, TOKENS_PER_MTOK
 
 ESTIMATES = Path(__file__).with_name("estimates.csv")
 FAR = 0.25  # a ratio further from 1 than that is explained
+KEYS = {"rule": "rules", "learned": "learned"}  # who stands for a kind -> setting that names them
 COSTS = tuple(term for term in REWARD_TERMS if term != "avoided")
 
 
@@ -37,38 +39,28 @@ class Viability:
     estimates: pd.DataFrame  # quantity: ours, the estimate, their ratio, and why
 
 
-def figures(
-    scenes: Mapping[str, Scene],
-    results: Results,
-    policies: Mapping[str, Mapping[str, str]],
-    funnels: Mapping[str, pd.DataFrame],
-    kw: Mapping[str, tuple[float, float]],
-) -> Viability:
+def figures(results: Results, funnel: pd.DataFrame) -> Viability:
     """Work out all numbers.
 
     Parameters
     ----------
-    scenes : mapping
     results : Results
-        Of the rules and learned policies on every scene, with bounds.
-    policies : mapping
-        Scene -> who is its best plain rule that uses cars (`rule`), and its learned policy
-        (`learned`).
-    funnels : mapping
-        Scene -> `Funnel.frame` of its rule.
-    kw : mapping
-        Scene -> mean wall power of a car awake without work, and at full work [kW].
+        Of the rules and learned policies on every scene.
+    funnel : pandas.DataFrame
+        `Funnel.frame` of every scene, with its name in `scene`.
     """
+    scenes = scenes_of(results.cards)
+    policies = {name: stand_ins(results, name) for name in scenes}
     sums = _sums(results)
     of_rule = {name: sums.loc[(name, policies[name]["rule"])] for name in scenes}
-    even = [break_even(scene, of_rule[name], kw[name]) for name, scene in scenes.items()]
+    kw = funnel.groupby("scene")[["awake_kw", "busy_kw"]].first()
+    even = [break_even(one, of_rule[name], tuple(kw.loc[name])) for name, one in scenes.items()]
     shown = [(name, who) for name in scenes for who in dict.fromkeys(policies[name].values())]
-    funnel = pd.concat([frame.assign(scene=name) for name, frame in funnels.items()])
     ledger = pd.DataFrame([ledger_line(name, who, sums.loc[(name, who)]) for name, who in shown])
     energy = pd.DataFrame([energy_line(name, who, sums.loc[(name, who)]) for name, who in shown])
     found = Viability(
-        scenes=dict(scenes),
-        policies={name: dict(who) for name, who in policies.items()},
+        scenes=scenes,
+        policies=policies,
         days=results.days,
         funnel=funnel,
         power=power(scenes, funnel),
@@ -80,6 +72,29 @@ def figures(
     )
     weights = {name: share_70b(of_rule[name]) for name in scenes}
     return replace(found, estimates=against_estimates(found, weights))
+
+
+def stand_ins(results: Results, scene: str) -> dict[str, str]:
+    """Name the best plain rule that uses cars (`rule`) and the best learned policy (`learned`).
+
+    Each is chosen on other days than those it is reported on, where other days were played.
+
+    Raises
+    ------
+    ValueError
+        If there is none.
+    """
+    records = results.records if results.choice is None else results.choice
+    part = records[records["card"] == scene]
+    used_h = part.groupby("policy")["metric/on_duty_h"].transform("sum")
+    found = {
+        "rule": choose(part[used_h > 0], is_plain),
+        "learned": choose(part, is_learned),
+    }
+    for kind, who in found.items():
+        if who is None:
+            raise ValueError(f"{KEYS[kind]}: none of them uses a car of {scene}; name one more")
+    return {kind: str(who) for kind, who in found.items()}
 
 
 def _sums(results: Results) -> pd.DataFrame:

@@ -30,13 +30,13 @@ class Funnel:
     def __init__(self, config: EnvConfig) -> None:
         self._config = config
         self._sums = np.zeros((int(HOURS_PER_DAY), len(STAGES)))
-        self.kw = np.zeros(3)  # sums over available cars: their number, awake power, busy power
+        self._kw = np.zeros(3)  # sums over available cars: their number, awake power, busy power
 
     def __call__(self, step: int, scenarios: Sequence[int], obs: Obs, info: dict[str, Any]) -> None:
         """Add one step of all rows that are on a weekday."""
         open_ = obs["mask"] != 0
         powers = [car_field(obs, name)[open_].sum() for name in ("awake_kw", "busy_kw")]
-        self.kw += [open_.sum(), *powers]
+        self._kw += [open_.sum(), *powers]
         workday = fleet_field(obs, "weekend") == 0
         if not workday.any():
             return
@@ -51,8 +51,14 @@ class Funnel:
         self._sums[hour] += np.stack(counts, axis=1)[workday].sum(axis=0)
 
     def frame(self) -> pd.DataFrame:
-        """Return shares of all cars, one row per local hour that was played, by stage."""
+        """Return shares of all cars, one row per local hour that was played, by stage.
+
+        With `awake_kw` and `busy_kw`, mean wall power of an available car without work and at full
+        work, the same in every hour [kW].
+        """
+        count, awake, busy = self._kw
         hours = np.flatnonzero(self._sums[:, 0])
         share = self._sums[hours] / self._sums[hours, :1]
         frame = pd.DataFrame(share, index=hours, columns=list(STAGES))
-        return frame.rename_axis("hour").reset_index()
+        frame = frame.rename_axis("hour").reset_index()
+        return frame.assign(awake_kw=awake / count, busy_kw=busy / count)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from experiments.schema import changed
@@ -48,6 +49,15 @@ class Scene:
     def nameplate_gw(self) -> float:
         """Power of 100 million such computers [GW]."""
         return self.chip_w * NUM_CARS / W_PER_GW
+
+
+def scenes_of(cards: Mapping[str, EnvConfig]) -> dict[str, Scene]:
+    """Name computer and habits of the cards of a run."""
+    found = {}
+    for name, config in cards.items():
+        hardware, habits = name.split("_")
+        found[name] = Scene(hardware, habits, config)
+    return found
 
 
 def scenes(base: EnvConfig) -> dict[str, Scene]:

@@ -80,16 +80,17 @@ def _energy(found: Viability) -> str:
 
 
 def _learned(found: Viability) -> str:
-    gaps = []
+    gaps = {}
     for scene, who in found.policies.items():
         part = found.money[found.money["scene"] == scene].set_index("policy")["usd"]
-        gaps.append(part[who["learned"]] - part[who["rule"]])
-    ahead = sum(gap > 0 for gap in gaps)
-    name = next(iter(found.policies.values()))["learned"]
+        gaps[scene] = part[who["learned"]] - part[who["rule"]]
+    ahead = [scene for scene, gap in gaps.items() if gap > 0]
+    names = ", ".join(dict.fromkeys(who["learned"] for who in found.policies.values()))
+    where = f" ({', '.join(ahead)})" if ahead else ""
     return (
-        f"The learned policy ({name}, trained on other fleets) is ahead of the best plain rule on "
-        f"{ahead} of {len(gaps)} fleets, by {min(gaps):+.2f} to {max(gaps):+.2f} USD per "
-        "car-month."
+        f"The best learned policy of each fleet ({names}) is ahead of the best plain rule on "
+        f"{len(ahead)} of {len(gaps)} fleets{where}, by {min(gaps.values()):+.2f} to "
+        f"{max(gaps.values()):+.2f} USD per car-month."
     )
 
 

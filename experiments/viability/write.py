@@ -7,9 +7,9 @@ import io
 from pathlib import Path
 
 import pandas as pd
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.figure import Figure
 
+from experiments import pages
 from experiments.plots.viability import plot_funnel, plot_ledger
 from experiments.records import write_atomic
 from experiments.viability.figures import Viability, gw_at_night, stages
@@ -108,7 +108,7 @@ def write(found: Viability, out: Path, page: Path | None = None) -> None:
     figures = {"viability_funnel": funnel_figure(found), "viability_ledger": ledger_figure(found)}
     pngs = {name: _png(figure) for name, figure in figures.items()}
     inline = {n: f"data:image/png;base64,{base64.b64encode(p).decode()}" for n, p in pngs.items()}
-    _text_file(out / "viability.html", render(found, "viability.html", inline))
+    pages.write_text(out / "viability.html", render(found, "viability.html", inline))
     _with_figures(found, out / "viability.md", "", pngs)
     if page is not None:
         _with_figures(found, page, "figures/", pngs)
@@ -118,11 +118,7 @@ def _with_figures(found: Viability, page: Path, under: str, pngs: dict[str, byte
     for name, png in pngs.items():
         _bytes_file(page.parent / under / f"{name}.png", png)
     files = {name: f"{under}{name}.png" for name in pngs}
-    _text_file(page, render(found, "viability.md", files))
-
-
-def _text_file(path: Path, text: str) -> None:
-    _bytes_file(path, text.encode())
+    pages.write_text(page, render(found, "viability.md", files))
 
 
 def _bytes_file(path: Path, content: bytes) -> None:
@@ -131,17 +127,10 @@ def _bytes_file(path: Path, content: bytes) -> None:
 
 def render(found: Viability, template: str, pictures: dict[str, str]) -> str:
     """Fill one of the two templates."""
-    jinja = Environment(
-        loader=FileSystemLoader(HERE),
-        undefined=StrictUndefined,
-        autoescape=template.endswith("html"),
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
     base = next(iter(found.scenes.values())).config
     form = html_table if template.endswith("html") else markdown_table
-    return jinja.get_template(template).render(
+    return pages.fill(
+        HERE / template,
         verdict=verdict(found),
         tables={name: form(frame) for name, frame in tables(found).items()},
         pictures=pictures,

@@ -12,7 +12,7 @@ from experiments import report
 from experiments.plots.compare import plot_money
 from experiments.plots.study import plot_changes
 from experiments.runner import Days, jain, play
-from experiments.verbs.study import compute_changes
+from experiments.study.money import compute_changes
 from fleet_env.config import DemandConfig, EnvConfig, FleetConfig
 from fleet_env.dynamics.roofline import Mix, accelerator, model, t_step_s
 from fleet_env.metrics import COSTS, EPISODE_FIELDS, METRICS, REWARD_TERMS

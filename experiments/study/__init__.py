@@ -1,0 +1,1 @@
+"""Reports of `fleet study NAME`, from the records of the run alone."""
