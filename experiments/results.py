@@ -78,12 +78,13 @@ class Results:
         path = Path(path)
         _, config = read_config(path, COMPARISONS, needs=(RECORDS,))
         cards = config.get("cards") or {config["env"]["name"]: config["env"]}
-        found = {name: card_of(card) for name, card in cards.items()}
         records = read_parquet(path / RECORDS)
         missing = NEEDED - set(records)
         if missing:
             lacks = ", ".join(sorted(missing))
             raise ValueError(f"{path}: records of another version, without {lacks}: play them anew")
+        # in the order in which they were played: a manifest sorts them
+        found = {str(name): card_of(cards[name]) for name in records["card"].unique()}
         return cls(
             cards=found,
             whole_cars=config.get("whole_cars") or {n: c.num_cars for n, c in found.items()},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,11 +96,9 @@ def _absent(config: Mapping[str, Any], records: pd.DataFrame) -> str:
         absent = sorted(set(wanted) - set(records["variant"]))
         text = f"Left out, as they change nothing here: {', '.join(absent)}."
         return f" {text}" if absent else ""
-    return _cut(config["whole_cars"], config["cards"])
-
-
-def _cut(whole_cars: Mapping[str, int], cards: Mapping[str, Any]) -> str:
-    cut: Sequence[str] = [name for name, n in whole_cars.items() if cards[name]["num_cars"] < n]
+    whole_cars, cards = config["whole_cars"], config["cards"]
+    played = [str(name) for name in records["card"].unique()]
+    cut = [name for name in played if cards[name]["num_cars"] < whole_cars[name]]
     if not cut:
         return ""
     num_cars = max(cards[name]["num_cars"] for name in cut)

@@ -565,6 +565,10 @@ def test_compare_over_cards_has_bound_and_headroom_of_each(fleet):
     money = pd.read_csv("run/money.csv")
     assert {"score", "gap_usd"} <= set(money)
     assert Path("run/headroom.png").read_bytes().startswith(b"\x89PNG")
+    again = fleet("report", "run", "out=again")
+    assert again[1].splitlines()[:-1] == out.splitlines()[:-1]
+    for name in ("headroom.csv", "summary.json", "choice.parquet", "bounds.csv"):
+        assert Path("again", name).read_bytes() == Path("run", name).read_bytes(), name
 
 
 @pytest.mark.slow
@@ -596,6 +600,9 @@ def test_study_of_features_measures_what_each_does_to_headroom(fleet, monkeypatc
     monkeypatch.setattr("experiments.entries.play", not_again)
     again = fleet("study", "headroom_features", "out=run", only, RULES, *PLAY)
     assert again == (0, out, "")
+    rebuilt = fleet("report", "run", "out=again")
+    assert rebuilt[1].splitlines()[:-1] == out.splitlines()[:-1]
+    assert Path("again/changes.csv").read_bytes() == Path("run/changes.csv").read_bytes()
 
 
 @pytest.mark.slow

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from experiments import compare
-from experiments.html.page import render, write_page
+from experiments import compare, pages
+from experiments.html.page import TEMPLATE, write_page
 from experiments.html.payload import TABLE, payload
 from fleet_env.scenarios import scenario
 from tests.experiments.browsers import browser, opened
@@ -65,7 +65,8 @@ def test_nothing_is_fetched_from_anywhere(page):
 
 def test_names_cannot_break_out_of_the_page():
     bad = "</script><script>alert(1)</script>"
-    text = render("report.html", title="<b>", data={"name": bad})
+    data = pages.embedded({"name": bad})
+    text = pages.page(TEMPLATE, title="<b>", plotly="", data=data)
     assert bad not in text
     assert embedded(text) == {"name": bad}
     assert "&lt;b&gt;" in text

@@ -137,6 +137,30 @@ def test_report_rebuilds_everything_from_records_alone(fleet):
     assert manifest["finished"] >= manifest["started"]
 
 
+def test_cards_come_back_in_the_order_in_which_they_were_played(tmp_path):
+    cards = [scenario(name, **SMALL) for name in ("suburb", "release", "storm")]
+    played = compare(["dc_only"], cards, num_episodes=1, bound=False, out=tmp_path)
+    found = Results.load(tmp_path)
+    assert list(found.cards) == ["suburb", "release", "storm"]
+    assert found.cards == played.cards
+    pd.testing.assert_frame_equal(found.table(), played.table())
+
+
+def test_a_study_is_rebuilt_from_its_records(fleet):
+    flags = ("only=[no_pay]", "policies=[dc_only,always_on]", *FLAGS[:3])
+    status, told, _ = fleet("study", "ablation", "out=run", *flags)
+    assert status == 0
+    shutil.rmtree("run/records")
+    status, again, err = fleet("report", "run", "out=again")
+    assert (status, err) == (0, "")
+    assert again.splitlines()[:-1] == told.splitlines()[:-1]  # the last line names the folder
+    for name in ("changes.csv", "summary.json", "results.parquet"):
+        assert Path("again", name).read_bytes() == Path("run", name).read_bytes(), name
+    assert Path("again/changes.png").is_file()
+    assert "expected compare or evaluate" in fleet("report", "run", "again")[2]
+    assert "a run of fleet report, expected compare or" in fleet("report", "again")[2]
+
+
 def test_runs_stand_side_by_side(fleet):
     fleet("compare", "out=a", "policies=[dc_only]", "bound=none", *FLAGS[:3])
     fleet("evaluate", "out=b", "policy=always_on", *FLAGS[:3])

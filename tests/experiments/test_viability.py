@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -45,11 +46,9 @@ def test_cars_are_counted_by_hour_and_stage_on_weekdays_alone():
     info = {"metric/on_duty_h": np.array([1.0]), "metric/busy_h": np.array([0.5])}
     funnel(0, [0], seen(cars, weekend=False), info)
     funnel(1, [0], seen(cars, weekend=True), info)
-    row = funnel.frame().set_index("hour").loc[3, list(STAGES)]
-    assert row.tolist() == [1.0, 0.75, 0.5, 0.25, 0.25, 0.125]
-    count, awake_kw, busy_kw = funnel.kw
-    assert awake_kw / count == pytest.approx(0.2)
-    assert busy_kw / count == pytest.approx(0.5)
+    row = funnel.frame().set_index("hour").loc[3]
+    assert row[list(STAGES)].tolist() == [1.0, 0.75, 0.5, 0.25, 0.25, 0.125]
+    assert (row["awake_kw"], row["busy_kw"]) == pytest.approx((0.2, 0.5))
 
 
 def test_every_fleet_has_its_computer_and_its_owners():
@@ -97,7 +96,7 @@ def test_the_ledger_adds_up_to_the_money(played):
 
 def test_at_break_even_nothing_is_left(played):
     scene, _, sums, funnel = played
-    kw = (funnel.kw[1] / funnel.kw[0], funnel.kw[2] / funnel.kw[0])
+    kw = tuple(funnel.frame()[["awake_kw", "busy_kw"]].iloc[0])
     row = numbers.break_even(scene, sums, kw)
     duty_h, busy_h = sums["metric/on_duty_h"], sums["metric/busy_h"]
     owners = sums["return"] + scene.config.reward.pay_usd_per_on_duty_h * duty_h
@@ -108,6 +107,21 @@ def test_at_break_even_nothing_is_left(played):
     energy = sums["reward/energy"] / model * (kw[0] * duty_h + (kw[1] - kw[0]) * busy_h * factor)
     other = sums["return"] - sums["reward/avoided"] - sums["reward/energy"]
     assert factor * sums["reward/avoided"] + energy + other == pytest.approx(0, abs=1e-9)
+
+
+def test_the_best_of_each_kind_on_other_days_stands_for_it(played):
+    results = played[1]
+    names = {"always_on": 1.0, "cheapest_first": 2.0, "mpc": 9.0, "imitate": 4.0, "ppo_cars": 3.0}
+    choice = [
+        results.records.assign(policy=name, **{"return": usd, "metric/on_duty_h": 1.0})
+        for name, usd in names.items()
+    ]
+    idle = results.records.assign(policy="dc_only", **{"return": 3.0, "metric/on_duty_h": 0.0})
+    asked = replace(results, choice=pd.concat([*choice, idle]))
+    found = numbers.stand_ins(asked, "ai5_today")
+    assert found == {"rule": "cheapest_first", "learned": "imitate"}
+    with pytest.raises(ValueError, match="learned: none of them uses a car of ai5_today"):
+        numbers.stand_ins(replace(results, choice=choice[0]), "ai5_today")
 
 
 def test_estimates_are_mixed_as_the_work_is_and_explained_where_far():
@@ -137,6 +151,10 @@ def test_the_study_writes_its_report(fleet):
     for name in ("viability_funnel", "viability_ledger"):
         assert Path(f"page/figures/{name}.png").read_bytes().startswith(b"\x89PNG")
         assert f"(figures/{name}.png)" in text
+    _, told, _ = fleet("report", "run", "out=again")
+    assert told.splitlines()[:-1] == out.splitlines()[:-1]
+    for name in ("viability.md", "viability.html", "summary.json", "funnel.parquet"):
+        assert Path("again", name).read_bytes() == Path("run", name).read_bytes(), name
     page = Path("run/viability.html").read_text()
     assert "data:image/png;base64," in page
     assert "http" not in page
