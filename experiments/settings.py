@@ -215,7 +215,13 @@ class ViabilitySettings(RunSettings):
     )
     # of which the best on the days of the choice stands for learned policies
     learned: list[str] = field(
-        default_factory=lambda: ["imitate_cards", "imitate_release", "imitate", "ppo_tuned"]
+        default_factory=lambda: [
+            "imitate_hardware",
+            "imitate_cards",
+            "imitate_release",
+            "imitate",
+            "ppo_tuned",
+        ]
     )
     max_cars: int = 300  # of each fleet, which stands for 100 million
     docs: str = ""  # file that also receives the report, with figures/ beside it

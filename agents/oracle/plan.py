@@ -133,9 +133,12 @@ class Planner:
         solver.passModel(model.model())
         self._begin(model, some)
         solver.run()
-        if solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:
-            solver.clearSolver()
-            solver.run()
+        for presolve in ("choose", "off"):  # anew, where numbers defeat it
+            if solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:
+                solver.clearSolver()
+                solver.setOptionValue("presolve", presolve)
+                solver.run()
+        solver.setOptionValue("presolve", "choose")
         if solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:
             raise RuntimeError(f"HiGHS: {solver.modelStatusToString(solver.getModelStatus())}")
         self._keep(some)

@@ -12,7 +12,16 @@ from scipy import sparse
 from fleet_env.types import FloatArray, IntArray
 
 INFINITY = highspy.kHighsInf
-# what the interior point method ends with where numbers defeat it; the simplex method then tries
+# how a programme without whole columns is solved, one after the other where numbers defeat HiGHS;
+# the vertex is not needed: a point inside gives bound and prices
+_INSIDE = {"solver": "ipm", "run_crossover": "off"}
+_ATTEMPTS: tuple[dict[str, str], ...] = (
+    _INSIDE,
+    {"solver": "simplex"},
+    _INSIDE | {"presolve": "off"},
+    {"solver": "simplex", "presolve": "off"},
+)
+# what HiGHS ends with then
 _IMPRECISE = (
     highspy.HighsModelStatus.kUnknown,
     highspy.HighsModelStatus.kSolveError,
@@ -104,16 +113,13 @@ class Programme:
         RuntimeError
             If HiGHS finds no optimum in time; a MILP may stop early, its `bound` holds.
         """
-        solver = quiet_solver(time_limit=time_limit_s)
-        if not whole:  # the vertex is not needed: a point inside gives bound and prices
-            solver.setOptionValue("solver", "ipm")
-            solver.setOptionValue("run_crossover", "off")
-        solver.passModel(self.model(whole=whole))
-        solver.run()
-        if not whole and solver.getModelStatus() in _IMPRECISE:
-            solver.clearSolver()
-            solver.setOptionValue("solver", "simplex")
+        model = self.model(whole=whole)
+        for options in ({},) if whole else _ATTEMPTS:
+            solver = quiet_solver(time_limit=time_limit_s, **options)
+            solver.passModel(model)
             solver.run()
+            if solver.getModelStatus() not in _IMPRECISE:
+                break
         status, info = solver.getModelStatus(), solver.getInfo()
         done = highspy.HighsModelStatus.kOptimal
         if status != done and not (whole and np.isfinite(info.mip_dual_bound)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
@@ -46,7 +47,9 @@ def plot_funnel(ax: Axes, hours_gw: pd.DataFrame, title: str = "") -> Axes:
     ax.set_xticks(range(0, 25, 4), labels=[f"{hour:02d}:00" for hour in range(0, 25, 4)])
     ax.set_ylabel("GW of computers")
     ax.set_title(title, loc="left", fontsize=10)
-    ax.legend(framealpha=0.9, fontsize=7.5, title="mean of the day", title_fontsize=7.5)
+    legend = ax.legend(loc="center", framealpha=0.9, fontsize=7.5, title="mean of the day")
+    legend.get_title().set_fontsize(7.5)
+    legend.set_bbox_to_anchor((0.5, 0.72))  # where cars are parked, no more
     ax.spines[["top", "right"]].set_visible(False)
     return ax
 
@@ -58,7 +61,8 @@ def plot_ledger(ax: Axes, ledger: pd.DataFrame) -> Axes:
     ----------
     ax : Axes
     ledger : pandas.DataFrame
-        One row per bar: `scene`, `policy`, the terms, `data_centre` [USD per million tokens].
+        One row per bar: `scene`, `policy`, the terms, `cars` (their sum), `data_centre` [USD per
+        million tokens] and `cars / data centre`; not a number where no work was done.
     """
     y = range(len(ledger))
     left = pd.Series(0.0, index=ledger.index)
@@ -66,9 +70,23 @@ def plot_ledger(ax: Axes, ledger: pd.DataFrame) -> Axes:
         if (ledger[term].abs() > 0).any():
             ax.barh(y, ledger[term], left=left, color=colour, height=0.6, label=term)
             left = left + ledger[term]
-    ax.plot(
-        ledger["data_centre"], y, "|", color="black", ms=20, mew=2.5, label="data centre, same work"
+    ax.vlines(
+        ledger["data_centre"],
+        [row - 0.4 for row in y],
+        [row + 0.4 for row in y],
+        color="black",
+        lw=2.5,
+        label="data centre, same work",
     )
+    for row, (cars, centre, ratio) in enumerate(
+        ledger[["cars", "data_centre", "cars / data centre"]].to_numpy()
+    ):
+        idle = not np.isfinite(ratio)
+        text = "uses no car" if idle else f"{ratio:.2g} x data centre"
+        end = 0.0 if idle else max(cars, centre)
+        ax.annotate(text, (end, row), (6, 0), textcoords="offset points", va="center", fontsize=7.5)
+    ax.margins(x=0.16)
+    ax.set_xlim(left=0)
     ax.set_yticks(list(y), labels=[f"{s}\n{p}" for s, p in ledger[["scene", "policy"]].to_numpy()])
     ax.tick_params(axis="y", labelsize=7.5)
     ax.invert_yaxis()
