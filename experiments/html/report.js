@@ -174,7 +174,9 @@ function many() {
   const value = (name, policy) => { const row = DATA.cards[name].rows.find((r) => r.policy === policy); return row ? (scored ? row.score : row.usd) : null; };
   const cards = [...CARDS].reverse();
   const z = cards.map((name) => policies.map((policy) => value(name, policy)));
-  const text = z.map((line) => line.map((v) => (v === null || v === undefined ? "" : v <= -10 ? v.toFixed(0) : v.toFixed(2))));
+  const tight = policies.length > 24; // so many scores fit side by side at full length
+  const short = (v) => Math.abs(v) < 0.005 ? "0" : Math.abs(v) >= (tight ? 1 : 10) ? v.toFixed(0) : tight ? v.toFixed(2).replace("0.", ".") : v.toFixed(2);
+  const text = z.map((line) => line.map((v) => (v === null || v === undefined ? "" : short(v))));
   draw("heat", [{
     type: "heatmap", z, x: policies, y: cards, zmin: -1, zmax: 1, zmid: 0, text, texttemplate: narrow() ? "" : "%{text}", textfont: { size: 10 }, xgap: 1, ygap: 1,
     colorscale: [[0, "#b2400a"], [0.25, "#eda26f"], [0.5, root.dataset.theme === "dark" ? "#2a3136" : "#f4f1ea"], [0.75, "#6fc1a4"], [1, "#00704f"]],
