@@ -92,6 +92,15 @@ def small(card: EnvConfig, max_cars: int) -> EnvConfig:
     return dataclasses.replace(card, num_cars=min(card.num_cars, max_cars), observation="cars")
 
 
+def cut(
+    settings: Any, whole: Mapping[str, EnvConfig]
+) -> tuple[dict[str, EnvConfig], dict[str, Any]]:
+    """Cut cards to `max_cars` of the settings; also return what is played, as JSON data."""
+    cards = {name: small(card, settings.max_cars) for name, card in whole.items()}
+    whole_cars = {name: card.num_cars for name, card in whole.items()}
+    return cards, plain_cards(settings, cards) | {"whole_cars": whole_cars}
+
+
 def plain_cards(settings: Any, cards: Mapping[str, EnvConfig]) -> dict[str, Any]:
     """Turn the settings of a run over cards into JSON data: the cards instead of `env`."""
     rest = schema.plain(settings, without=("env", "cards", *schema.UNTOUCHED))

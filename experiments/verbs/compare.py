@@ -79,10 +79,8 @@ def compare_cards(
         As of `report_cards`, which also raises.
     """
     policies, reference = entries(settings.policies), reference_of(settings.reference, cards)
-    small = {name: deck.small(card, settings.max_cars) for name, card in cards.items()}
-    whole_cars = {"whole_cars": {name: card.num_cars for name, card in cards.items()}}
-    content = deck.plain_cards(settings, small) | whole_cars | files_of(policies)
-    folder = RunFolder.open(out, "compare", content)
+    small, content = deck.cut(settings, cards)
+    folder = RunFolder.open(out, "compare", content | files_of(policies))
     played = Matrix(small, policies, settings.days, settings.seed, folder, traced=True)
     results = gather(played, settings.bound, cards, reference, settings.workers, "cards:")
     return report_cards(results, out)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import hydra
 import pandas as pd
@@ -39,7 +38,7 @@ def main(cfg: DictConfig) -> None:
     schema.run(cfg, StudySettings, study)
 
 
-def study(settings: StudySettings, out: Path) -> Any:
+def study(settings: StudySettings, out: Path) -> pd.DataFrame | dict[str, Headroom]:
     """Play every policy on the card and on every variant of it, or on cards; report what came out.
 
     Parameters
@@ -88,10 +87,7 @@ def _matrix(settings: StudySettings, out: Path) -> tuple[Matrix, str]:
     """Lay out what is played, and say what its cards are: variants of one, or cards."""
     policies = entries(settings.policies)
     if settings.cards:
-        whole = deck.compose_cards(settings.cards)
-        cards = {name: deck.small(card, settings.max_cars) for name, card in whole.items()}
-        whole_cars = {name: card.num_cars for name, card in whole.items()}
-        content = deck.plain_cards(settings, cards) | {"whole_cars": whole_cars}
+        cards, content = deck.cut(settings, deck.compose_cards(settings.cards))
     else:
         cards, content = variants(settings), schema.plain(settings)
     folder = RunFolder.open(out, "study", content | files_of(policies))
